@@ -1,0 +1,116 @@
+use serde::{Deserialize, Serialize};
+
+use crate::id::ExecutionId;
+use crate::log::{Cursor, LogEvent, Stream};
+use crate::state::{Reason, Status};
+
+/// `GET /executions/{id}/logs` without parameters, in the shape that existing clients know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
+pub struct LogsAnswer {
+    /// The execution.
+    #[cfg_attr(feature = "http", schema(value_type = String))]
+    pub execution_id: ExecutionId,
+    /// Every event once the execution ends; `null` while it is live.
+    pub events: Option<Vec<LogEvent>>,
+    /// Where it is in its life.
+    #[cfg_attr(feature = "http", schema(value_type = String))]
+    pub status: Status,
+}
+
+/// `GET /executions/{id}/logs` with `after`, `limit`, `tail` or `wait`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
+pub struct LogPageAnswer {
+    /// The events after the cursor, in order.
+    pub events: Vec<LogEvent>,
+    /// The cursor to ask with next.
+    #[cfg_attr(feature = "http", schema(value_type = String))]
+    pub next: Cursor,
+    /// Whether the execution has ended, everything was read, and nothing is missing.
+    pub complete: bool,
+    /// Set when the execution has ended and everything that there is was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<EndData>,
+}
+
+/// Names of the events of `GET /executions/{id}/logs/stream`.
+pub mod sse {
+    /// The status changed: [`super::StatusData`].
+    pub const STATUS: &str = "status";
+    /// One line: [`crate::log::LogEvent`]. Its `id:` is the cursor after it.
+    pub const LOG: &str = "log";
+    /// A run of lines of one stream, for `format=blocks`: [`super::BlockData`]. Its `id:` is the cursor after it.
+    pub const BLOCK: &str = "block";
+    /// Lines that are missing for ever: [`super::GapData`].
+    pub const GAP: &str = "gap";
+    /// The end, after the last line: [`super::EndData`].
+    pub const END: &str = "end";
+}
+
+/// The `status` event of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
+pub struct StatusData {
+    /// The new status.
+    #[cfg_attr(feature = "http", schema(value_type = String))]
+    pub status: Status,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schema(value_type = Option<String>))]
+    pub status_reason: Option<Reason>,
+}
+
+/// The `block` event of a stream: consecutive events of one of the command's outputs.
+///
+/// The bytes are `raw` decoded, or `text`: exactly what the command wrote, newlines included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
+pub struct BlockData<'a> {
+    /// Number of the first event.
+    pub first: u64,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp: i64,
+    /// `stdout` or `stderr`.
+    #[serde(with = "crate::log::stream_name")]
+    #[cfg_attr(feature = "http", schema(value_type = String))]
+    pub stream: Stream,
+    /// The bytes, where they are UTF-8.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schema(value_type = Option<String>))]
+    pub text: Option<std::borrow::Cow<'a, str>>,
+    /// Base64 of the bytes, where they are not.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schema(value_type = Option<String>))]
+    pub raw: Option<std::borrow::Cow<'a, str>>,
+}
+
+/// The `gap` event of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
+pub struct GapData {
+    /// Number of the first missing event.
+    pub from: u64,
+    /// Number of the next event that is there.
+    pub to: u64,
+}
+
+/// The `end` event of a stream: how the execution ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
+pub struct EndData {
+    /// The terminal status.
+    #[cfg_attr(feature = "http", schema(value_type = String))]
+    pub status: Status,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schema(value_type = Option<String>))]
+    pub status_reason: Option<Reason>,
+    /// The same for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_detail: Option<String>,
+    /// The command's own code; `null` if it never ran.
+    pub exit_code: Option<i32>,
+    /// Whether the log has everything that the command wrote.
+    pub complete: bool,
+}

@@ -1,0 +1,22 @@
+//! The shapes of the HTTP API, for servers and clients alike.
+
+mod error;
+mod execution;
+mod log;
+mod run;
+
+pub use error::{ErrorBody, code};
+pub use execution::{
+    ExecutionRecord, ExecutionSummary, Greeting, Health, KillAnswer, KillRequest, Me, StatusAnswer,
+};
+pub use log::{BlockData, EndData, GapData, LogPageAnswer, LogsAnswer, StatusData, sse};
+pub use run::{Command, RunAnswer, RunRequest};
+
+/// Where every route lives.
+pub const BASE_PATH: &str = "/api/v1";
+/// The header that carries an API key.
+pub const API_KEY_HEADER: &str = "x-api-key";
+/// The header that carries a request's id, on every answer.
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
+/// The header that makes a repeated `POST /run` safe.
+pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";

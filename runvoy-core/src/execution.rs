@@ -1,0 +1,247 @@
+//! The record of an execution, and what is needed to start it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use runvoy_task::CommandLine;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Email, ExecutionId, ParseIdError, RequestId};
+use crate::state::{Reason, Status, allows};
+
+/// One command that somebody asked for: what stays of it for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execution {
+    /// Its id.
+    pub id: ExecutionId,
+    /// Who asked for it.
+    pub created_by: Email,
+    /// Who has an owner's rights over it.
+    pub owned_by: Vec<Email>,
+    /// The command as a shell would read it.
+    pub command: String,
+    /// The registered image it ran in, where images have a meaning.
+    pub image_id: Option<String>,
+    /// Where it is in its life.
+    pub status: Status,
+    /// Why.
+    pub status_reason: Option<Reason>,
+    /// The same for people: one sentence, and what to do about it.
+    pub status_detail: Option<String>,
+    /// The command's own code, 128 + n for a signal; `None` until known, and for ever if it never ran.
+    pub exit_code: Option<i32>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When its command started.
+    pub started_at: Option<Timestamp>,
+    /// When it reached a terminal status.
+    pub completed_at: Option<Timestamp>,
+    /// When somebody last tried to start it: the others leave that one alone for a while.
+    pub attempted_at: Timestamp,
+    /// Seconds that its command may run.
+    pub timeout: u64,
+    /// Seconds between the stop signal and `SIGKILL`.
+    pub grace: u64,
+    /// What its executor calls its task, where that is not derived from the id.
+    pub task: Option<TaskHandle>,
+    /// The kill that somebody asked for.
+    pub stop: Option<StopOrder>,
+    /// The request that created it.
+    pub created_by_request_id: RequestId,
+    /// The request that last changed it.
+    pub modified_by_request_id: RequestId,
+    /// What its log holds, once it is whole.
+    pub log: Option<LogSummary>,
+}
+
+impl Execution {
+    /// Applies a change, if the state machine allows it from where the record is.
+    ///
+    /// Every store changes records by this function alone, so that no backend has rules of its own.
+    pub fn apply(&mut self, patch: &Patch) -> Result<(), ForbiddenStep> {
+        let to = patch.status.unwrap_or(self.status);
+        if !allows(Some(self.status), to, patch.reason) {
+            return Err(ForbiddenStep { from: self.status, to, reason: patch.reason });
+        }
+        self.status = to;
+        let Patch { status: _, reason, detail, exit_code, started_at, completed_at, attempted_at, .. } =
+            patch;
+        set(&mut self.status_reason, reason.as_ref());
+        set(&mut self.status_detail, detail.as_ref());
+        set(&mut self.exit_code, exit_code.as_ref());
+        set(&mut self.started_at, started_at.as_ref());
+        set(&mut self.completed_at, completed_at.as_ref());
+        set(&mut self.task, patch.task.as_ref());
+        set(&mut self.stop, patch.stop.as_ref());
+        set(&mut self.log, patch.log.as_ref());
+        if let Some(at) = attempted_at {
+            self.attempted_at = *at;
+        }
+        if let Some(request) = patch.request_id {
+            self.modified_by_request_id = request;
+        }
+        Ok(())
+    }
+
+    /// Whether its task may have claimed the command: it is not merely accepted.
+    pub fn is_claimed(&self) -> bool {
+        self.started_at.is_some()
+    }
+}
+
+fn set<T: Clone>(field: &mut Option<T>, value: Option<&T>) {
+    if let Some(value) = value {
+        *field = Some(value.clone());
+    }
+}
+
+/// A change of a record: what is `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patch {
+    /// The new status.
+    pub status: Option<Status>,
+    /// Its reason.
+    pub reason: Option<Reason>,
+    /// The reason in words.
+    pub detail: Option<String>,
+    /// The command's code.
+    pub exit_code: Option<i32>,
+    /// When the command started.
+    pub started_at: Option<Timestamp>,
+    /// When the execution ended.
+    pub completed_at: Option<Timestamp>,
+    /// When somebody last tried to start it.
+    pub attempted_at: Option<Timestamp>,
+    /// The executor's name for the task.
+    pub task: Option<TaskHandle>,
+    /// The kill that somebody asked for.
+    pub stop: Option<StopOrder>,
+    /// The request that changes it.
+    pub request_id: Option<RequestId>,
+    /// What its log holds.
+    pub log: Option<LogSummary>,
+}
+
+impl Patch {
+    /// A change of status.
+    pub fn to(status: Status) -> Self {
+        Self { status: Some(status), ..Self::default() }
+    }
+}
+
+/// A step that the state machine does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an execution does not go from {from} to {to}{}", reason.map(|r| format!(" for `{r}`")).unwrap_or_default())]
+pub struct ForbiddenStep {
+    /// From here.
+    pub from: Status,
+    /// To here.
+    pub to: Status,
+    /// For this reason.
+    pub reason: Option<Reason>,
+}
+
+/// What an executor calls a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskHandle(pub String);
+
+/// A kill: who asked for it, and how patient they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopOrder {
+    /// Who.
+    pub by: Email,
+    /// When.
+    pub at: Timestamp,
+    /// Seconds until `SIGKILL`; the run's own grace if absent.
+    pub grace: Option<u64>,
+}
+
+/// What a log holds: taken from the agent's end record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSummary {
+    /// Events.
+    pub events: u64,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// Runs that were masked.
+    pub replacements: u64,
+    /// Hash of the stored bytes, with its algorithm in front: `blake3:…`.
+    pub hash: String,
+}
+
+/// The signal that asks a command to stop, without `SIG`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopSignal(&'static str);
+
+impl StopSignal {
+    const ALL: [&'static str; 7] = ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "KILL"];
+
+    /// The name without `SIG`.
+    pub const fn as_str(&self) -> &'static str {
+        self.0
+    }
+}
+
+impl Default for StopSignal {
+    fn default() -> Self {
+        Self("TERM")
+    }
+}
+
+impl FromStr for StopSignal {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let name = text.strip_prefix("SIG").unwrap_or(text);
+        Self::ALL
+            .into_iter()
+            .find(|signal| *signal == name)
+            .map(Self)
+            .ok_or(ParseIdError("a stop signal is TERM, INT, HUP, QUIT, USR1, USR2 or KILL"))
+    }
+}
+
+impl Serialize for StopSignal {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for StopSignal {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What is needed to start an execution's task.
+///
+/// Stored sealed while the execution is live, because variables may hold what nobody else should read, and
+/// wiped when it ends. `Debug` shows no value.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartRequest {
+    /// The command.
+    pub command: CommandLine,
+    /// The caller's variables.
+    pub env: BTreeMap<String, String>,
+    /// How long the command may run.
+    pub timeout: Duration,
+    /// Between the stop signal and `SIGKILL`.
+    pub grace: Duration,
+    /// The stop signal.
+    pub stop_signal: StopSignal,
+}
+
+impl fmt::Debug for StartRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StartRequest")
+            .field("env", &format_args!("{} variables", self.env.len()))
+            .field("timeout", &self.timeout)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}

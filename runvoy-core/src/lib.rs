@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+pub mod clock;
+pub mod execution;
+pub mod id;
+pub mod key;
+pub mod limits;
+pub mod log;
+pub mod state;
+
+pub mod api;
+pub mod port;
+
+mod runvoy;
+
+#[cfg(feature = "cedar")]
+pub mod cedar;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "testing")]
+pub mod testing;

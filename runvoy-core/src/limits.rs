@@ -1,0 +1,54 @@
+//! Every limit, one constant each.
+
+use std::time::Duration;
+
+/// Longest command, in bytes; also the sum of an argument vector's.
+pub const COMMAND_BYTES: usize = 64 * 1024;
+/// Most environment variables of one run.
+pub const ENV_VARIABLES: usize = 100;
+/// Names and values of a run's variables together, in bytes.
+pub const ENV_BYTES: usize = 32 * 1024;
+/// Most secrets of one run.
+pub const SECRETS: usize = 20;
+/// Largest request body, in bytes.
+pub const BODY_BYTES: usize = 1024 * 1024;
+/// Stored log bytes of one execution; a command that writes more is killed (`log_limit`).
+pub const LOG_BYTES: u64 = 10 * 1024 * 1024 * 1024;
+/// Executions that may be live on one server at once, unless configured.
+pub const LIVE_EXECUTIONS: u64 = 1000;
+/// Share of the disk, in percent, that must be free for a new run to be accepted.
+pub const FREE_DISK_PERCENT: u64 = 5;
+/// Largest page of a listing or a log.
+pub const PAGE: usize = 1000;
+/// Page of a listing when the request names none (`wire-compat`: 10).
+pub const DEFAULT_PAGE: usize = 10;
+/// Longest `Idempotency-Key`, in visible ASCII characters.
+pub const IDEMPOTENCY_KEY: usize = 255;
+/// How long an idempotency key is remembered.
+pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 3600);
+/// Shortest prefix of an execution's id that commands take.
+pub const ID_PREFIX: usize = 6;
+/// Shortest API key of a form that is not ours.
+pub const FOREIGN_KEY_CHARS: usize = 24;
+/// Longest API key of any form.
+pub const KEY_CHARS: usize = 512;
+/// Time a command may run when the request names none.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Longest time a command may be allowed to run, unless configured.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Time between the stop signal and `SIGKILL` when the request names none.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+/// Longest grace.
+pub const MAX_GRACE: Duration = Duration::from_secs(3600);
+/// How long a start may take before it is given up.
+pub const START_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// How long the owner of a start attempt is left alone before another takes over.
+pub const ATTEMPT_SILENCE: Duration = Duration::from_secs(60);
+/// How long after its timeout a task that is still there is stopped from outside.
+pub const OVERRUN: Duration = Duration::from_secs(120);
+/// Longest wait of one request, in seconds.
+pub const WAIT_SECONDS: u64 = 20;
+/// Longest line, in bytes, before it is cut into events that continue each other.
+pub const LINE_BYTES: usize = 64 * 1024;
+/// Longest name in `GET /greet/{name}`.
+pub const GREET_NAME: usize = 100;

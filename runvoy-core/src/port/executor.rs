@@ -1,0 +1,178 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use jiff::Timestamp;
+use runvoy_task::EndReason;
+
+use super::BoxError;
+use crate::execution::{LogSummary, StartRequest, TaskHandle};
+use crate::id::{Email, ExecutionId};
+
+/// What an executor can do. The service refuses a request for what is missing before any effect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Whether commands run in images; where they do not, an image in a request is ignored.
+    pub images: bool,
+    /// Whether `cpu` and `memory` bind.
+    pub resources: bool,
+    /// Whether a kill may shorten the grace of a run.
+    pub shorter_grace: bool,
+    /// The longest grace it can give.
+    pub max_grace: Option<Duration>,
+}
+
+/// A task to be started.
+///
+/// Carries variables and secrets, so `Debug` shows the id alone.
+#[derive(Clone)]
+pub struct StartTask {
+    /// The execution.
+    pub id: ExecutionId,
+    /// What to run, and for how long.
+    pub request: StartRequest,
+    /// The variables that Runvoy itself sets, over the caller's.
+    pub reserved_env: BTreeMap<String, String>,
+    /// Values that must not appear in the log.
+    pub mask: Vec<String>,
+    /// Who asked for it.
+    pub user: Email,
+    /// Stored log bytes after which the command is killed.
+    pub log_limit: u64,
+}
+
+impl fmt::Debug for StartTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StartTask").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// How a start gate was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// No task of the execution ever runs its command.
+    Revoked,
+    /// A task had claimed the command before.
+    Claimed,
+}
+
+/// What became of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskState {
+    /// It has not claimed the command; it may yet start.
+    Pending,
+    /// It has claimed the command.
+    Running {
+        /// When it claimed.
+        started_at: Timestamp,
+        /// The executor's name for it.
+        handle: Option<TaskHandle>,
+    },
+    /// It has ended: nothing of it runs any more.
+    Exited(Box<TaskExit>),
+    /// The platform answered, has no such task, and will not start it later.
+    Gone,
+    /// The platform could not say.
+    Unknown,
+}
+
+/// How a task ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskExit {
+    /// The command's own code, 128 + n for a signal; `None` if it never ran.
+    pub exit_code: Option<i32>,
+    /// Why.
+    pub reason: EndReason,
+    /// One sentence for people, where there is something to say.
+    pub message: Option<String>,
+    /// When the command started.
+    pub started_at: Timestamp,
+    /// When the last process of the task was gone.
+    pub finished_at: Timestamp,
+    /// What its log holds.
+    pub log: Option<LogSummary>,
+}
+
+/// News of a task. May be late, repeated and out of order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskEvent {
+    /// Whose task.
+    pub id: ExecutionId,
+    /// What it was when the event was made.
+    pub state: TaskState,
+}
+
+/// What can go wrong in an executor.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecutorError {
+    /// The task can never be started as asked.
+    #[error("{message}")]
+    Refused {
+        /// What is wrong, and what to do about it.
+        message: String,
+        /// The platform's reason.
+        source: Option<BoxError>,
+    },
+    /// The platform takes no new task at the moment, by its own decision.
+    #[error("{message}")]
+    Busy {
+        /// Why, and what to do about it.
+        message: String,
+    },
+    /// The platform did not answer, or could not do it now.
+    #[error("the executor is not available")]
+    Unavailable {
+        /// Whether the same call may succeed later.
+        retryable: bool,
+        /// The platform's reason.
+        source: BoxError,
+    },
+}
+
+impl ExecutorError {
+    /// A call that may succeed later.
+    pub fn unavailable(source: impl Into<BoxError>) -> Self {
+        Self::Unavailable { retryable: true, source: source.into() }
+    }
+}
+
+/// Starts, stops and describes tasks.
+///
+/// # Contract
+///
+/// - [`start`](Self::start) may be called twice for one execution, also after a crash in between, also at once: at
+///   most one task claims the command. An answer means that the platform has the task, or had it already.
+/// - [`revoke`](Self::revoke) decides the start gate against every task of the execution, past and future: after
+///   [`Claim::Revoked`] its command never runs, however late or often a task starts. It is idempotent, and its
+///   answer for an execution never changes.
+/// - [`stop`](Self::stop) sends the stop signal and, after the grace, `SIGKILL`, to the whole process tree. It
+///   answers once that is under way, not when it is done. Stopping what has ended, or never was, is no error.
+/// - [`describe`](Self::describe) answers [`TaskState::Exited`] and [`TaskState::Gone`] only when nothing of the task
+///   can run any more, and answers for every id it is asked about. `Exited` stays `Exited`.
+/// - [`events`](Self::events) may lose, repeat and reorder: it makes things quick, `describe` makes them right.
+#[async_trait]
+pub trait Executor: Send + Sync + 'static {
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Whether it takes new tasks: asked before an execution is recorded.
+    async fn admit(&self) -> Result<(), ExecutorError>;
+
+    /// Starts a task, and says what the platform calls it where that is not derived from the id.
+    async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError>;
+
+    /// Closes the start gate, if no task has claimed the command.
+    async fn revoke(&self, id: ExecutionId) -> Result<Claim, ExecutorError>;
+
+    /// Stops a task that has claimed its command; `None` leaves it the grace it was started with.
+    async fn stop(&self, id: ExecutionId, grace: Option<Duration>) -> Result<(), ExecutorError>;
+
+    /// Tells what became of tasks, in the order asked.
+    async fn describe(&self, ids: &[ExecutionId]) -> Result<Vec<TaskState>, ExecutorError>;
+
+    /// News of tasks, from now on. Ends only with the executor.
+    fn events(&self) -> BoxStream<'static, TaskEvent>;
+}

@@ -1,0 +1,26 @@
+//! What the service needs of the world: one trait each, with one meaning.
+//!
+//! Every implementation passes the conformance suite of its port (`testing`). A method says whether it is
+//! atomic and idempotent, and what a dropped future leaves behind; where it says nothing, dropping the future
+//! before it resolves leaves the effect done or not done, never half done.
+
+mod audit_log;
+mod authorizer;
+mod execution_store;
+mod executor;
+mod key_store;
+mod log_source;
+mod store_error;
+
+pub use audit_log::{AuditEvent, AuditKind, AuditLog, AuditRecord};
+pub use authorizer::{
+    Action, Authorizer, AuthorizerError, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext,
+};
+pub use execution_store::{
+    Created, ExecutionStore, Idempotency, ListPosition, ListQuery, LiveLimits, LiveScope, NewExecution, Page,
+    Transition,
+};
+pub use executor::{Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskExit, TaskState};
+pub use key_store::{KeyRecord, KeyStore, User};
+pub use log_source::{LogEnd, LogError, LogItem, LogPage, LogSource, ReadLimit};
+pub use store_error::{BoxError, StoreError};

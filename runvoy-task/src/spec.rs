@@ -1,0 +1,98 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{FORMAT_VERSION, FormatError, from_json};
+
+/// Everything the agent needs to run one command.
+///
+/// Holds secret values, so `Debug` shows none of them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// Format version, [`FORMAT_VERSION`] when written.
+    pub version: u32,
+    /// The execution, 32 hex digits.
+    pub execution_id: String,
+    /// What to run.
+    pub command: CommandLine,
+    /// The command's whole environment.
+    pub env: BTreeMap<String, String>,
+    /// Where the command starts.
+    pub workdir: PathBuf,
+    /// Who the command runs as; the agent's own user when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_as: Option<RunAs>,
+    /// Milliseconds from the command's start after which it is stopped.
+    pub timeout_ms: u64,
+    /// Milliseconds between the stop signal and `SIGKILL`.
+    pub grace_ms: u64,
+    /// The stop signal's name without `SIG`, as `TERM` or `INT`.
+    pub stop_signal: String,
+    /// Values that must not appear in the log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mask: Vec<String>,
+    /// Stored log bytes after which the command is killed.
+    pub log_limit: u64,
+    /// Bytes after which a segment is closed and the next one begun.
+    pub segment_bytes: u64,
+    /// `RLIMIT_NPROC` of the command, where it has meaning (not for root).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_processes: Option<u64>,
+    /// How the command's process tree is fenced in.
+    #[serde(default)]
+    pub isolation: Isolation,
+}
+
+impl TaskSpec {
+    /// Reads a spec; refuses a version this crate does not know.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, FormatError> {
+        from_json("task spec", bytes, |spec: &Self| spec.version)
+    }
+
+    /// The version to put into a new spec.
+    pub const VERSION: u32 = FORMAT_VERSION;
+}
+
+impl fmt::Debug for TaskSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskSpec")
+            .field("execution_id", &self.execution_id)
+            .field("env", &format_args!("{} variables", self.env.len()))
+            .field("mask", &format_args!("{} values", self.mask.len()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The command: data, never spliced into a script.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandLine {
+    /// One argument for `/bin/sh -c`.
+    Shell(String),
+    /// An argument vector, run without a shell. Never empty.
+    Args(Vec<String>),
+}
+
+/// The identity a command runs under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunAs {
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Supplementary group ids.
+    pub groups: Vec<u32>,
+}
+
+/// How the agent keeps a command's descendants in reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// A PID namespace where the kernel grants one, else a sub-reaper.
+    #[default]
+    Auto,
+    /// A sub-reaper that walks `/proc`, also where a namespace could be had.
+    Subreaper,
+}
