@@ -1,1 +1,11 @@
-//! Under construction.
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "memory")]
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+#[cfg(feature = "process")]
+pub mod log_files;
+#[cfg(feature = "process")]
+pub mod process;

@@ -1,1 +1,18 @@
-//! Under construction.
+//! Conformance suites of the ports, a clock to wind by hand, and mocks.
+//!
+//! One `async fn` per property over `&dyn Port`. Cases invent names of their own, so that they run in parallel
+//! on a shared store.
+
+// What a suite finds wrong it says by panicking, as every test does.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "test code"
+)]
+
+mod manual_clock;
+
+pub use manual_clock::ManualClock;

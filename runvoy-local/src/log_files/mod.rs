@@ -1,0 +1,1 @@
+//! Reads the agent's log segments.

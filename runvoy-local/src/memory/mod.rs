@@ -1,0 +1,7 @@
+//! Every port in memory: nothing survives the process.
+
+mod audit_log;
+mod execution_store;
+mod executor;
+mod key_store;
+mod log_source;

@@ -1,0 +1,1 @@
+//! Commands as supervised processes of this machine.
