@@ -19,3 +19,9 @@ pub mod cedar;
 pub mod http;
 #[cfg(feature = "testing")]
 pub mod testing;
+
+pub use crate::runvoy::{
+    BuildError, Builder, Caller, Config, Error, ExecutionFilter, Follow, FollowItem, IdempotencyKey,
+    KillOutcome, LogQuery, LogRead, LogStart, ReconcileOptions, ReconcileReport, RequestContext, Runvoy,
+    SharedPage, Unauthenticated,
+};

@@ -1,1 +1,103 @@
-//! Under construction.
+//! The service: the only place where ports meet.
+
+mod access;
+mod audit;
+mod builder;
+mod changes;
+mod config;
+mod error;
+mod follow;
+mod keys;
+mod kill;
+mod logs;
+mod page_cache;
+mod quote;
+mod read;
+mod reconcile;
+mod run;
+mod start;
+mod task_event;
+mod validate;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use access::{Caller, RequestContext};
+pub use builder::{BuildError, Builder};
+pub use config::Config;
+pub use error::{Error, Unauthenticated};
+pub use follow::{Follow, FollowItem};
+pub use kill::KillOutcome;
+pub use logs::{LogQuery, LogRead, LogStart};
+pub use page_cache::SharedPage;
+pub use read::ExecutionFilter;
+pub use reconcile::{ReconcileOptions, ReconcileReport};
+pub use run::IdempotencyKey;
+
+use crate::clock::SharedClock;
+use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LogSource};
+
+/// The service: every operation that a front-end offers.
+///
+/// Cheap to clone; clones are the same service. Every method that acts for somebody takes a [`Caller`], whom
+/// [`authenticate`](Self::authenticate) makes, and asks the authorizer before anything else.
+#[derive(Clone)]
+pub struct Runvoy {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    keys: Arc<dyn KeyStore>,
+    executions: Arc<dyn ExecutionStore>,
+    executor: Arc<dyn Executor>,
+    logs: Arc<dyn LogSource>,
+    audit: Arc<dyn AuditLog>,
+    authorizer: Arc<dyn Authorizer>,
+    clock: SharedClock,
+    config: Config,
+    changes: Arc<changes::Changes>,
+    pages: page_cache::PageCache,
+    revealed: audit::Revealed,
+    draining: AtomicBool,
+}
+
+impl Runvoy {
+    /// Begins to put a service together.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// What the service was configured with.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// From now on refuses new executions; everything else goes on.
+    pub fn drain(&self) {
+        self.inner.draining.store(true, Ordering::Relaxed);
+        self.inner.changes.wake_all();
+    }
+
+    /// Whether [`drain`](Self::drain) was called.
+    pub fn is_draining(&self) -> bool {
+        self.inner.draining.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Runvoy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runvoy").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,162 @@
+//! The one place where a request is authenticated and authorised.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::{Error, Runvoy, Unauthenticated};
+use crate::id::{Email, RequestId, Role};
+use crate::key::ApiKey;
+use crate::port::{
+    Action, AuditEvent, AuditKind, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext,
+};
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestContext {
+    /// Its id, as the answer names it.
+    pub request_id: RequestId,
+    /// The sender's address, where it is known.
+    pub address: Option<IpAddr>,
+}
+
+impl RequestContext {
+    /// A request of this process itself.
+    pub fn internal() -> Self {
+        Self { request_id: RequestId::random(), address: None }
+    }
+}
+
+/// Somebody whose key was found good: only [`Runvoy::authenticate`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub(crate) user: Email,
+    pub(crate) role: Role,
+    pub(crate) key_expires_at: Option<Timestamp>,
+    pub(crate) context: RequestContext,
+}
+
+impl Caller {
+    /// Who.
+    pub fn user(&self) -> &Email {
+        &self.user
+    }
+
+    /// What they may do, by default.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// When their key expires, if it does.
+    pub fn key_expires_at(&self) -> Option<Timestamp> {
+        self.key_expires_at
+    }
+
+    /// Their request.
+    pub fn context(&self) -> &RequestContext {
+        &self.context
+    }
+}
+
+/// A decision that allowed something, to be recorded before its effect.
+pub(crate) struct Granted {
+    event: AuditEvent,
+}
+
+impl Runvoy {
+    /// Finds out who sent a request. A store that does not answer is an error of its own, never "unknown".
+    pub async fn authenticate(&self, key: Option<&str>, context: RequestContext) -> Result<Caller, Error> {
+        let refuse = |why| Err(Error::Unauthenticated(why));
+        let Some(key) = key.filter(|key| !key.is_empty()) else {
+            return refuse(Unauthenticated::Missing);
+        };
+        let Ok(key) = ApiKey::parse(key) else {
+            return refuse(Unauthenticated::Unknown);
+        };
+        let found = self.inner.keys.find(&key.hash()).await.map_err(Error::store("the key store"))?;
+        let Some(record) = found else {
+            return refuse(Unauthenticated::Unknown);
+        };
+        let user = record.user;
+        if user.revoked {
+            return refuse(Unauthenticated::Revoked);
+        }
+        if user.key_expires_at.is_some_and(|at| at <= self.inner.clock.now()) {
+            return refuse(Unauthenticated::Expired);
+        }
+        Ok(Caller { user: user.email, role: user.role, key_expires_at: user.key_expires_at, context })
+    }
+
+    /// Asks the authorizer; a denial is recorded and is an error.
+    pub(crate) async fn authorize(
+        &self,
+        caller: &Caller,
+        action: Action,
+        resource: Resource<'_>,
+        run: Option<RunContext<'_>>,
+    ) -> Result<Granted, Error> {
+        let principal = Principal { user: &caller.user, role: caller.role };
+        let request = AuthzRequest { principal, action, resource, run };
+        match self.inner.authorizer.authorize(&request).await? {
+            Decision::Allow { policy } => {
+                Ok(Granted { event: self.event(caller, AuditKind::Allowed, &request, policy.as_ref()) })
+            }
+            Decision::Deny { policy } => {
+                let mut event = self.event(caller, AuditKind::Denied, &request, policy.as_ref());
+                event.detail = run.map(|run| excerpt(run.command));
+                self.append(event).await?;
+                let resource = resource.to_string();
+                Err(Error::Denied { action, resource, policy, by_content: run.is_some() })
+            }
+        }
+    }
+
+    /// Records a decision, with the resource it came to be about where that was not known before.
+    pub(crate) async fn record(
+        &self,
+        granted: Granted,
+        resource: Option<String>,
+        detail: Option<&str>,
+    ) -> Result<(), Error> {
+        let mut event = granted.event;
+        event.detail = detail.map(excerpt);
+        if let Some(resource) = resource {
+            event.resource = resource;
+        }
+        self.append(event).await
+    }
+
+    pub(crate) async fn append(&self, event: AuditEvent) -> Result<(), Error> {
+        self.inner.audit.append(event).await.map_err(Error::store("the audit log"))?;
+        Ok(())
+    }
+
+    fn event(
+        &self,
+        caller: &Caller,
+        kind: AuditKind,
+        request: &AuthzRequest<'_>,
+        policy: Option<&PolicyId>,
+    ) -> AuditEvent {
+        AuditEvent {
+            at: self.inner.clock.now(),
+            request_id: caller.context.request_id,
+            user: caller.user.clone(),
+            address: caller.context.address,
+            kind,
+            action: request.action.to_string(),
+            resource: request.resource.to_string(),
+            policy: policy.map(ToString::to_string),
+            detail: None,
+        }
+    }
+}
+
+/// The beginning of a command: the record of its execution has the whole of it.
+fn excerpt(text: &str) -> String {
+    const CHARS: usize = 500;
+    match text.char_indices().nth(CHARS) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,66 @@
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Caller, Error, Runvoy};
+use crate::execution::Execution;
+use crate::id::{Email, ExecutionId};
+use crate::port::{Action, AuditEvent, AuditKind, Resource};
+
+/// A reader who pages through a log, or comes back after a cut, is recorded once in this time.
+const REVEAL_WINDOW: Duration = Duration::from_secs(600);
+/// Readers remembered at most; beyond it some reveals are recorded again, none is missed.
+const REVEALS: usize = 10_000;
+
+/// Who was shown which log lately.
+#[derive(Default)]
+pub(crate) struct Revealed(Mutex<HashMap<(Email, ExecutionId), Timestamp>>);
+
+impl Revealed {
+    fn is_recent(&self, user: &Email, id: ExecutionId, now: Timestamp) -> bool {
+        let map = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        map.get(&(user.clone(), id)).is_some_and(|at| now.duration_since(*at).unsigned_abs() < REVEAL_WINDOW)
+    }
+
+    fn remember(&self, user: &Email, id: ExecutionId, now: Timestamp) {
+        let mut map = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if map.len() >= REVEALS {
+            map.clear();
+        }
+        map.insert((user.clone(), id), now);
+    }
+}
+
+impl Runvoy {
+    /// Allows a caller to see a log, and records it where that has not just been done.
+    pub(crate) async fn reveal_log(&self, caller: &Caller, record: &Execution) -> Result<(), Error> {
+        let resource = Resource::Execution { id: record.id, owners: &record.owned_by };
+        let granted = self.authorize(caller, Action::ReadLogs, resource, None).await?;
+        let now = self.inner.clock.now();
+        if !self.inner.revealed.is_recent(&caller.user, record.id, now) {
+            self.record(granted, None, None).await?;
+            self.inner.revealed.remember(&caller.user, record.id, now);
+        }
+        Ok(())
+    }
+
+    /// Records what became of a run.
+    pub(crate) async fn record_outcome(&self, record: &Execution) -> Result<(), Error> {
+        let code = record.exit_code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+        let reason = record.status_reason.map_or("", |reason| reason.as_str());
+        self.append(AuditEvent {
+            at: self.inner.clock.now(),
+            request_id: record.created_by_request_id,
+            user: record.created_by.clone(),
+            address: None,
+            kind: AuditKind::Outcome,
+            action: Action::Run.to_string(),
+            resource: Resource::Execution { id: record.id, owners: &record.owned_by }.to_string(),
+            policy: None,
+            detail: Some(format!("{} {reason}, exit code {code}", record.status)),
+        })
+        .await
+    }
+}

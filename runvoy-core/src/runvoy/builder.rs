@@ -1,0 +1,98 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::{Config, Inner, Runvoy, audit, changes, page_cache};
+use crate::clock::{SharedClock, SystemClock};
+use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LogSource};
+
+/// Puts a service together. Setters store, [`build`](Self::build) checks.
+#[derive(Default)]
+pub struct Builder {
+    keys: Option<Arc<dyn KeyStore>>,
+    executions: Option<Arc<dyn ExecutionStore>>,
+    executor: Option<Arc<dyn Executor>>,
+    logs: Option<Arc<dyn LogSource>>,
+    audit: Option<Arc<dyn AuditLog>>,
+    authorizer: Option<Arc<dyn Authorizer>>,
+    clock: Option<SharedClock>,
+    config: Config,
+}
+
+/// A port that nobody gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the service needs {port}: call `Runvoy::builder().{setter}(…)`")]
+pub struct BuildError {
+    port: &'static str,
+    setter: &'static str,
+}
+
+impl Builder {
+    /// Users and keys.
+    pub fn keys(mut self, keys: Arc<dyn KeyStore>) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// Records of executions.
+    pub fn executions(mut self, executions: Arc<dyn ExecutionStore>) -> Self {
+        self.executions = Some(executions);
+        self
+    }
+
+    /// What runs tasks.
+    pub fn executor(mut self, executor: Arc<dyn Executor>) -> Self {
+        self.executor = Some(executor);
+        self
+    }
+
+    /// What reads their logs.
+    pub fn logs(mut self, logs: Arc<dyn LogSource>) -> Self {
+        self.logs = Some(logs);
+        self
+    }
+
+    /// What remembers every decision.
+    pub fn audit(mut self, audit: Arc<dyn AuditLog>) -> Self {
+        self.audit = Some(audit);
+        self
+    }
+
+    /// What decides.
+    pub fn authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
+        self.authorizer = Some(authorizer);
+        self
+    }
+
+    /// What tells the time; the machine's clock unless given.
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// What an admin may set.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The service; an error names the port that is missing.
+    pub fn build(self) -> Result<Runvoy, BuildError> {
+        let missing = |port, setter| BuildError { port, setter };
+        Ok(Runvoy {
+            inner: Arc::new(Inner {
+                keys: self.keys.ok_or(missing("a key store", "keys"))?,
+                executions: self.executions.ok_or(missing("an execution store", "executions"))?,
+                executor: self.executor.ok_or(missing("an executor", "executor"))?,
+                logs: self.logs.ok_or(missing("a log source", "logs"))?,
+                audit: self.audit.ok_or(missing("an audit log", "audit"))?,
+                authorizer: self.authorizer.ok_or(missing("an authorizer", "authorizer"))?,
+                clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
+                config: self.config,
+                changes: Arc::new(changes::Changes::default()),
+                pages: page_cache::PageCache::default(),
+                revealed: audit::Revealed::default(),
+                draining: AtomicBool::new(false),
+            }),
+        })
+    }
+}

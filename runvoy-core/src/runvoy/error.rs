@@ -1,0 +1,138 @@
+use crate::id::ParseIdError;
+use crate::port::{
+    Action, AuthorizerError, BoxError, ExecutorError, LiveScope, LogError, PolicyId, StoreError,
+};
+
+/// What can go wrong in the service, in words that a caller can act on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller is nobody we know.
+    #[error("not authenticated: {0}")]
+    Unauthenticated(Unauthenticated),
+    /// No policy allows it, or one forbids it.
+    #[error("not allowed: {action} on {resource}{}", policy.as_ref().map(|p| format!(", by policy `{p}`")).unwrap_or_default())]
+    Denied {
+        /// What was asked for.
+        action: Action,
+        /// On what.
+        resource: String,
+        /// The policy that forbids it; `None` where none allows it.
+        policy: Option<PolicyId>,
+        /// Whether the role may do this at all, and only what the request asks for is refused.
+        by_content: bool,
+    },
+    /// A part of the request is not as it must be.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// Which part.
+        field: &'static str,
+        /// What is wrong with it: the limit, the value's size.
+        message: String,
+    },
+    /// There is no such thing.
+    #[error("{what} not found")]
+    NotFound {
+        /// What is missing.
+        what: String,
+    },
+    /// The idempotency key stands for another request.
+    #[error("the idempotency key was used with a different request")]
+    IdempotencyConflict,
+    /// As many executions are live as may be.
+    #[error("{limit} executions {}, which is the limit", match scope { LiveScope::Server => "are live on this server", LiveScope::User => "of yours are live" })]
+    TooManyLive {
+        /// Whose limit.
+        scope: LiveScope,
+        /// Which limit.
+        limit: u64,
+    },
+    /// New work is refused for now, by the server's own decision.
+    #[error("{message}")]
+    Busy {
+        /// Why, and what to do about it.
+        message: String,
+    },
+    /// Something that the service needs does not answer.
+    #[error("{what} is not available")]
+    Unavailable {
+        /// What does not answer.
+        what: &'static str,
+        /// Its own reason.
+        source: BoxError,
+    },
+    /// Something is wrong that no caller can help.
+    #[error("{what}")]
+    Internal {
+        /// What.
+        what: &'static str,
+        /// The cause.
+        source: BoxError,
+    },
+}
+
+/// Why a caller is nobody we know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unauthenticated {
+    /// No key was sent.
+    #[error("API key is required")]
+    Missing,
+    /// The key is unknown, or is none.
+    #[error("the API key is unknown")]
+    Unknown,
+    /// The key's user was revoked.
+    #[error("the API key was revoked")]
+    Revoked,
+    /// The key's time is over.
+    #[error("the API key has expired")]
+    Expired,
+}
+
+impl Error {
+    /// A part of the request that is not as it must be.
+    pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid { field, message: message.into() }
+    }
+
+    /// An execution that is not there.
+    pub(crate) fn no_execution(id: impl std::fmt::Display) -> Self {
+        Self::NotFound { what: format!("execution {id}") }
+    }
+
+    /// A name that does not parse.
+    pub(crate) fn parse(field: &'static str) -> impl Fn(ParseIdError) -> Self {
+        move |error| Self::invalid(field, error.to_string())
+    }
+
+    /// An error of a store, when `what` was asked.
+    pub(crate) fn store(what: &'static str) -> impl Fn(StoreError) -> Self {
+        move |error| match error {
+            StoreError::Unavailable { .. } => Self::Unavailable { what, source: Box::new(error) },
+            other => Self::Internal { what: "a store refused a correct request", source: Box::new(other) },
+        }
+    }
+}
+
+impl From<AuthorizerError> for Error {
+    fn from(error: AuthorizerError) -> Self {
+        Self::Unavailable { what: "the authorizer", source: Box::new(error) }
+    }
+}
+
+impl From<LogError> for Error {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::UnknownCursor => Self::invalid("after", "this is no cursor of this execution's log"),
+            LogError::Unavailable { .. } => Self::Unavailable { what: "the log", source: Box::new(error) },
+        }
+    }
+}
+
+impl From<ExecutorError> for Error {
+    fn from(error: ExecutorError) -> Self {
+        match error {
+            ExecutorError::Busy { message } => Self::Busy { message },
+            other => Self::Unavailable { what: "the executor", source: Box::new(other) },
+        }
+    }
+}

@@ -1,0 +1,148 @@
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::changes::Subscription;
+use super::{Caller, Error, LogStart, Runvoy, SharedPage};
+use crate::execution::Execution;
+use crate::id::IdPrefix;
+use crate::log::Cursor;
+use crate::port::LogEnd;
+use crate::state::{Reason, Status};
+
+/// What a follower is told.
+#[derive(Clone, Debug)]
+pub enum FollowItem {
+    /// The status is new to this follower. A terminal one is told by `End` alone.
+    Status(Box<Execution>),
+    /// More of the log.
+    Page(Arc<SharedPage>),
+    /// The last line was told and the execution has ended.
+    End {
+        /// Its record.
+        execution: Box<Execution>,
+        /// Whether the log has everything that the command wrote.
+        complete: bool,
+    },
+}
+
+/// One reader of one execution: every line from where it started, each once, to the end.
+///
+/// Long-poll, streams and library callers all read through this.
+pub struct Follow {
+    runvoy: Runvoy,
+    record: Execution,
+    cursor: Option<Cursor>,
+    changes: Subscription,
+    told: Option<(Status, Option<Reason>)>,
+    /// When the task was first seen to be over while its log had no end.
+    waiting_for_end: Option<Instant>,
+    ended: bool,
+}
+
+impl Runvoy {
+    /// Follows an execution. The reveal of its log is recorded once.
+    pub async fn follow(&self, caller: &Caller, id: &IdPrefix, start: LogStart) -> Result<Follow, Error> {
+        let record = self.resolve(id).await?;
+        self.reveal_log(caller, &record).await?;
+        self.reader(record, start).await
+    }
+
+    /// A reader for somebody who is allowed to read.
+    pub(super) async fn reader(&self, record: Execution, start: LogStart) -> Result<Follow, Error> {
+        let cursor = match start {
+            LogStart::Beginning => None,
+            LogStart::After(cursor) => Some(cursor),
+            LogStart::Tail(events) => self.inner.logs.tail(record.id, events).await?,
+        };
+        Ok(Follow {
+            runvoy: self.clone(),
+            changes: self.inner.changes.subscribe(record.id),
+            record,
+            cursor,
+            told: None,
+            waiting_for_end: None,
+            ended: false,
+        })
+    }
+}
+
+impl Follow {
+    /// The next thing to tell, waiting for it; `None` after the end. Cancel-safe: what was not told is told next.
+    pub async fn next(&mut self) -> Result<Option<FollowItem>, Error> {
+        loop {
+            if self.ended {
+                return Ok(None);
+            }
+            self.record = self.runvoy.get_record(self.record.id).await?;
+            if let Some(status) = self.news_of_status() {
+                return Ok(Some(status));
+            }
+            let inner = &self.runvoy.inner;
+            let page = inner.pages.read(inner.logs.as_ref(), self.record.id, self.cursor.as_ref()).await?;
+            if !page.page().items.is_empty() {
+                self.cursor = Some(page.page().next.clone());
+                return Ok(Some(FollowItem::Page(page)));
+            }
+            if let Some(complete) = self.end_of_log(page.page().end) {
+                self.ended = true;
+                return Ok(Some(FollowItem::End { execution: Box::new(self.record.clone()), complete }));
+            }
+            self.wait().await?;
+        }
+    }
+
+    /// Whether a reader who has read all there is has reached the end, and then whether the log is complete.
+    ///
+    /// The record has to be read before the log is: then a log that is at its end holds all of a finished task.
+    pub(super) fn end_of_log(&mut self, end: Option<LogEnd>) -> Option<bool> {
+        if !self.record.status.is_terminal() {
+            return None;
+        }
+        if let Some(end) = end {
+            return Some(end.complete);
+        }
+        if !self.record.is_claimed() {
+            // The command never ran: nothing is all there is.
+            return Some(true);
+        }
+        let since = *self.waiting_for_end.get_or_insert_with(Instant::now);
+        (since.elapsed() >= self.runvoy.inner.config.log_settle).then_some(false)
+    }
+
+    /// Waits until there may be something new.
+    pub(super) async fn wait(&mut self) -> Result<(), Error> {
+        let inner = &self.runvoy.inner;
+        let more = inner.logs.changed(self.record.id, self.cursor.as_ref(), inner.config.poll);
+        // Both branches only say "look again", so dropping either loses nothing.
+        tokio::select! {
+            () = self.changes.changed() => Ok(()),
+            result = more => Ok(result?),
+        }
+    }
+
+    fn news_of_status(&mut self) -> Option<FollowItem> {
+        let now = (self.record.status, self.record.status_reason);
+        if self.record.status.is_terminal() || self.told == Some(now) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(FollowItem::Status(Box::new(self.record.clone())))
+    }
+
+    /// Reads the record anew.
+    pub(super) async fn refresh(&mut self) -> Result<(), Error> {
+        self.record = self.runvoy.get_record(self.record.id).await?;
+        Ok(())
+    }
+
+    /// The record as it was last read.
+    pub fn execution(&self) -> &Execution {
+        &self.record
+    }
+
+    /// The position after what was told; `None` at the beginning.
+    pub fn cursor(&self) -> Option<&Cursor> {
+        self.cursor.as_ref()
+    }
+}

@@ -1,0 +1,39 @@
+use super::{Error, RequestContext, Runvoy};
+use crate::id::{Email, Role};
+use crate::key::ApiKey;
+use crate::port::{AuditEvent, AuditKind, User};
+
+impl Runvoy {
+    /// Creates the first admin, if nobody is known yet, and says whether it did.
+    ///
+    /// Of any number of calls at once one creates it. The key is the caller's to keep: only its hash is stored.
+    pub async fn bootstrap_admin(&self, email: Email, key: &ApiKey) -> Result<bool, Error> {
+        let context = RequestContext::internal();
+        let user = User {
+            email: email.clone(),
+            role: Role::Admin,
+            created_at: self.inner.clock.now(),
+            revoked: false,
+            key_expires_at: None,
+            created_by_request_id: context.request_id,
+            modified_by_request_id: context.request_id,
+        };
+        let store = Error::store("the key store");
+        let created = self.inner.keys.bootstrap(user, key.hash()).await.map_err(store)?;
+        if created {
+            self.append(AuditEvent {
+                at: self.inner.clock.now(),
+                request_id: context.request_id,
+                user: email.clone(),
+                address: None,
+                kind: AuditKind::Allowed,
+                action: "bootstrap_admin".to_owned(),
+                resource: format!("user:{email}"),
+                policy: None,
+                detail: None,
+            })
+            .await?;
+        }
+        Ok(created)
+    }
+}

@@ -1,0 +1,97 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Caller, Error, Runvoy};
+use crate::execution::Execution;
+use crate::id::{Email, ExecutionId, IdPrefix};
+use crate::limits;
+use crate::port::{Action, ListPosition, ListQuery, Page, Resource};
+use crate::state::Status;
+
+/// Which executions to list. An absent filter lets everything pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecutionFilter {
+    /// One of these statuses.
+    pub statuses: Option<Vec<Status>>,
+    /// Created by this user.
+    pub user: Option<Email>,
+    /// Created at or after.
+    pub since: Option<Timestamp>,
+    /// Created before.
+    pub until: Option<Timestamp>,
+}
+
+impl Runvoy {
+    /// The record of an execution.
+    pub async fn execution(&self, caller: &Caller, id: &IdPrefix) -> Result<Execution, Error> {
+        let record = self.resolve(id).await?;
+        let resource = Resource::Execution { id: record.id, owners: &record.owned_by };
+        self.authorize(caller, Action::ReadExecution, resource, None).await?;
+        Ok(record)
+    }
+
+    /// The record of an execution once it has ended, or as it is after `at_most`.
+    pub async fn wait(&self, caller: &Caller, id: &IdPrefix, at_most: Duration) -> Result<Execution, Error> {
+        let mut record = self.execution(caller, id).await?;
+        let deadline = tokio::time::Instant::now() + at_most;
+        let mut changes = self.inner.changes.subscribe(record.id);
+        loop {
+            record = self.get_record(record.id).await?;
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            if record.status.is_terminal() || left.is_zero() || self.is_draining() {
+                return Ok(record);
+            }
+            // Both ways on look at the record again.
+            let _ = tokio::time::timeout(left.min(self.inner.config.poll), changes.changed()).await;
+        }
+    }
+
+    /// A page of records, newest first. `limit` is 1 to [`limits::PAGE`].
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        filter: &ExecutionFilter,
+        after: Option<ListPosition>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        self.authorize(caller, Action::ListExecutions, Resource::System, None).await?;
+        if !(1..=limits::PAGE).contains(&limit) {
+            return Err(Error::invalid("limit", format!("1 to {}, this is {limit}", limits::PAGE)));
+        }
+        let query = ListQuery {
+            statuses: filter.statuses.clone(),
+            user: filter.user.clone(),
+            since: filter.since,
+            until: filter.until,
+            after,
+            limit,
+        };
+        self.inner.executions.list(&query).await.map_err(Error::store("the execution store"))
+    }
+
+    /// The record that a prefix names.
+    pub(crate) async fn resolve(&self, prefix: &IdPrefix) -> Result<Execution, Error> {
+        if let Some(id) = prefix.whole() {
+            return self.get_record(id).await;
+        }
+        let found = self.inner.executions.find(prefix).await.map_err(Error::store("the execution store"))?;
+        match found.as_slice() {
+            [] => Err(Error::no_execution(prefix.as_str())),
+            [id] => self.get_record(*id).await,
+            _ => Err(Error::invalid(
+                "execution id",
+                format!("`{}` is ambiguous: give more of it", prefix.as_str()),
+            )),
+        }
+    }
+
+    pub(crate) async fn get_record(&self, id: ExecutionId) -> Result<Execution, Error> {
+        self.inner
+            .executions
+            .get(id)
+            .await
+            .map_err(Error::store("the execution store"))?
+            .ok_or_else(|| Error::no_execution(id))
+    }
+}

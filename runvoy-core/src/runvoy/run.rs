@@ -1,0 +1,140 @@
+//! The order of work of a start, step by step.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Caller, Error, Runvoy, validate};
+use crate::api::RunRequest;
+use crate::execution::Execution;
+use crate::id::{ExecutionId, ParseIdError};
+use crate::limits;
+use crate::port::{Action, Created, Idempotency, LiveLimits, NewExecution, Resource, RunContext, StoreError};
+use crate::state::Status;
+
+/// What makes a repeated run safe: 1 to 255 visible ASCII characters, scoped to its user.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl FromStr for IdempotencyKey {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let fits =
+            (1..=limits::IDEMPOTENCY_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        fits.then(|| Self(text.to_owned()))
+            .ok_or(ParseIdError("an idempotency key is 1 to 255 visible ASCII characters"))
+    }
+}
+
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Runvoy {
+    /// Starts a command: answers once the execution is recorded for good, before the command runs.
+    ///
+    /// With an idempotency key the same request answers the same execution for 24 hours. Whatever stops this half
+    /// way, [`reconcile`](Self::reconcile) finishes.
+    pub async fn run(
+        &self,
+        caller: &Caller,
+        request: RunRequest,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<Execution, Error> {
+        self.authorize(caller, Action::Run, Resource::System, None).await?;
+        let image = request.image.clone();
+        let run = validate::run(request, &self.inner.config, &self.inner.executor.capabilities())?;
+        let now = self.inner.clock.now();
+        let context = RunContext {
+            command: &run.command,
+            image: image.as_deref(),
+            address: caller.context.address,
+            hour: hour_of_day(now),
+        };
+        let granted = self.authorize(caller, Action::Run, Resource::System, Some(context)).await?;
+        self.admit().await?;
+
+        let new = self.new_execution(caller, &run, idempotency, now);
+        let resource = Resource::Execution { id: new.record.id, owners: &[] }.to_string();
+        self.record(granted, Some(resource), Some(&run.command)).await?;
+        let record = new.record.clone();
+        match self.inner.executions.create(new).await {
+            Ok(Created::New) => self.start(&record, run.start).await,
+            Ok(Created::Existing(record)) => self.finish_start(*record).await,
+            Ok(Created::TooMany { scope, limit }) => Err(Error::TooManyLive { scope, limit }),
+            Err(StoreError::Conflict { .. }) => Err(Error::IdempotencyConflict),
+            Err(other) => Err(Error::store("the execution store")(other)),
+        }
+    }
+
+    async fn admit(&self) -> Result<(), Error> {
+        if self.is_draining() {
+            let message = "the server is shutting down; try again in a moment".to_owned();
+            return Err(Error::Busy { message });
+        }
+        Ok(self.inner.executor.admit().await?)
+    }
+
+    /// A replay finishes what its creator left half done. The start gate makes a doubled start harmless.
+    async fn finish_start(&self, record: Execution) -> Result<Execution, Error> {
+        if record.status != Status::Starting {
+            return Ok(record);
+        }
+        match self.stored_request(record.id).await? {
+            Some(request) => self.start(&record, request).await,
+            None => self.get_record(record.id).await,
+        }
+    }
+
+    fn new_execution(
+        &self,
+        caller: &Caller,
+        run: &validate::ValidRun,
+        idempotency: Option<IdempotencyKey>,
+        now: jiff::Timestamp,
+    ) -> NewExecution {
+        let config = &self.inner.config;
+        let record = Execution {
+            id: ExecutionId::random(),
+            created_by: caller.user.clone(),
+            owned_by: vec![caller.user.clone()],
+            command: run.command.clone(),
+            image_id: None,
+            status: Status::Starting,
+            status_reason: None,
+            status_detail: None,
+            exit_code: None,
+            created_at: now,
+            started_at: None,
+            completed_at: None,
+            attempted_at: now,
+            timeout: run.start.timeout.as_secs(),
+            grace: run.start.grace.as_secs(),
+            task: None,
+            stop: None,
+            created_by_request_id: caller.context.request_id,
+            modified_by_request_id: caller.context.request_id,
+            log: None,
+        };
+        NewExecution {
+            record,
+            request: run.start.clone(),
+            idempotency: idempotency.map(|key| Idempotency {
+                key: key.0,
+                fingerprint: run.fingerprint,
+                expires_at: now
+                    .saturating_add(jiff::SignedDuration::from_secs(
+                        i64::try_from(limits::IDEMPOTENCY_WINDOW.as_secs()).unwrap_or(i64::MAX),
+                    ))
+                    .unwrap_or(jiff::Timestamp::MAX),
+            }),
+            limits: LiveLimits { server: config.max_live, user: config.max_live_per_user },
+        }
+    }
+}
+
+fn hour_of_day(now: jiff::Timestamp) -> u8 {
+    u8::try_from(now.as_second().rem_euclid(86_400) / 3600).unwrap_or(0)
+}

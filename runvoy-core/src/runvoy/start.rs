@@ -1,0 +1,107 @@
+//! One attempt to start a task, for a first try, a replay and a repair alike.
+
+use std::collections::BTreeMap;
+
+use super::{Error, Runvoy};
+use crate::execution::{Execution, Patch, StartRequest};
+use crate::id::ExecutionId;
+use crate::port::{Claim, ExecutorError, StartTask, Transition};
+use crate::state::{Reason, Status};
+
+impl Runvoy {
+    /// Asks the executor for a task.
+    ///
+    /// An executor that cannot be reached leaves the execution STARTING, for [`reconcile`](Runvoy::reconcile) to try
+    /// again. One that refuses for good ends it, once the start gate is closed.
+    pub(crate) async fn start(&self, record: &Execution, request: StartRequest) -> Result<Execution, Error> {
+        let task = self.task(record, request);
+        match self.inner.executor.start(&task).await {
+            Ok(None) => Ok(record.clone()),
+            Ok(Some(handle)) => {
+                let patch = Patch { task: Some(handle), ..Patch::default() };
+                self.transition(record.id, &[Status::Starting, Status::Running], &patch).await
+            }
+            Err(ExecutorError::Refused { message, source }) => {
+                tracing::warn!(execution.id = %record.id, error = source.as_deref().map(tracing::field::display), "task refused: {message}");
+                self.give_up_start(record.id, &message).await
+            }
+            Err(error) => {
+                tracing::warn!(execution.id = %record.id, error = %crate::runvoy::error_chain(&error), "task not started yet");
+                Ok(record.clone())
+            }
+        }
+    }
+
+    /// Ends an execution whose command has not been claimed; one that has been stays as it is.
+    pub(crate) async fn give_up_start(&self, id: ExecutionId, why: &str) -> Result<Execution, Error> {
+        match self.inner.executor.revoke(id).await? {
+            Claim::Claimed => self.get_record(id).await,
+            Claim::Revoked => {
+                let patch = Patch {
+                    reason: Some(Reason::StartFailed),
+                    detail: Some(why.to_owned()),
+                    completed_at: Some(self.inner.clock.now()),
+                    ..Patch::to(Status::Failed)
+                };
+                self.finish(id, &[Status::Starting], &patch).await
+            }
+        }
+    }
+
+    /// Changes a record and wakes who waits for it; answers the record as it is then, changed or not.
+    pub(crate) async fn transition(
+        &self,
+        id: ExecutionId,
+        from: &[Status],
+        patch: &Patch,
+    ) -> Result<Execution, Error> {
+        let store = Error::store("the execution store");
+        match self.inner.executions.transition(id, from, patch).await.map_err(store)? {
+            Transition::Applied(record) => {
+                self.inner.changes.wake(id);
+                Ok(*record)
+            }
+            Transition::Refused(record) => Ok(*record),
+        }
+    }
+
+    /// Writes a terminal status, and what became of the run, once.
+    pub(crate) async fn finish(
+        &self,
+        id: ExecutionId,
+        from: &[Status],
+        patch: &Patch,
+    ) -> Result<Execution, Error> {
+        let store = Error::store("the execution store");
+        match self.inner.executions.transition(id, from, patch).await.map_err(store)? {
+            Transition::Applied(record) => {
+                self.inner.changes.wake(id);
+                self.record_outcome(&record).await?;
+                Ok(*record)
+            }
+            Transition::Refused(record) => Ok(*record),
+        }
+    }
+
+    pub(crate) async fn stored_request(&self, id: ExecutionId) -> Result<Option<StartRequest>, Error> {
+        self.inner.executions.request(id).await.map_err(Error::store("the execution store"))
+    }
+
+    fn task(&self, record: &Execution, request: StartRequest) -> StartTask {
+        let reserved = [
+            ("RUNVOY_COMMAND", record.command.clone()),
+            ("RUNVOY_EXECUTION_ID", record.id.to_string()),
+            ("RUNVOY_USER", record.created_by.to_string()),
+        ];
+        let reserved_env: BTreeMap<_, _> =
+            reserved.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        StartTask {
+            id: record.id,
+            request,
+            reserved_env,
+            mask: Vec::new(),
+            user: record.created_by.clone(),
+            log_limit: self.inner.config.log_limit,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The body of a run against every limit, before any effect.
+
+use std::collections::BTreeMap;
+
+use runvoy_task::CommandLine;
+use sha2::{Digest, Sha256};
+
+use super::{Config, Error, quote};
+use crate::api::RunRequest;
+use crate::execution::{StartRequest, StopSignal};
+use crate::id::is_variable_name;
+use crate::limits;
+use crate::port::Capabilities;
+
+/// Variables that Runvoy itself sets.
+const RESERVED: [&str; 5] =
+    ["RUNVOY_COMMAND", "RUNVOY_EXECUTION_ID", "RUNVOY_USER", "RUNVOY_LOCK_NAME", "RUNVOY_LOCK_TOKEN"];
+
+/// A run that keeps every limit.
+pub(crate) struct ValidRun {
+    pub(crate) start: StartRequest,
+    /// The command as a shell reads it.
+    pub(crate) command: String,
+    /// Hash of the canonical request.
+    pub(crate) fingerprint: [u8; 32],
+}
+
+/// Checks a request; the error names the field, the limit and the value's size.
+pub(crate) fn run(request: RunRequest, config: &Config, can: &Capabilities) -> Result<ValidRun, Error> {
+    refuse_unsupported(&request, can)?;
+    let command = command_line(request.command, request.args)?;
+    check_env(&request.env)?;
+    let max_grace = can.max_grace.unwrap_or(limits::MAX_GRACE);
+    let grace = match request.grace {
+        None => limits::DEFAULT_GRACE.min(max_grace),
+        Some(seconds) => bounded("grace", seconds, 0, max_grace.as_secs())?,
+    };
+    let timeout = match request.timeout {
+        None => config.default_timeout.min(config.max_timeout),
+        Some(seconds) => bounded("timeout", seconds, 1, config.max_timeout.as_secs())?,
+    };
+    let stop_signal = match request.stop_signal {
+        None => StopSignal::default(),
+        Some(name) => name.parse().map_err(Error::parse("stop_signal"))?,
+    };
+    let start = StartRequest { command, env: request.env, timeout, grace, stop_signal };
+    let canonical = serde_json::to_vec(&start).map_err(|source| Error::Internal {
+        what: "a request could not be written",
+        source: Box::new(source),
+    })?;
+    let command = match &start.command {
+        CommandLine::Shell(line) => line.clone(),
+        CommandLine::Args(args) => quote::join(args),
+    };
+    Ok(ValidRun { command, fingerprint: Sha256::digest(&canonical).into(), start })
+}
+
+/// What this server cannot do is refused by name, never passed over.
+fn refuse_unsupported(request: &RunRequest, can: &Capabilities) -> Result<(), Error> {
+    let given = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
+    let lacking = [
+        ("secrets", !request.secrets.is_empty(), "this server has no secret store"),
+        ("git_repo", given(&request.git_repo), "this server cannot prepare a git workspace"),
+        ("code", given(&request.code), "this server has no code store"),
+        ("lock", given(&request.lock), "this server has no lock manager"),
+        ("image", given(&request.image) && can.images, "this server has no image registry"),
+        ("cpu", request.cpu.is_some() && !can.resources, "this server's executor does not limit cpu"),
+        (
+            "memory",
+            request.memory.is_some() && !can.resources,
+            "this server's executor does not limit memory",
+        ),
+    ];
+    match lacking.into_iter().find(|(_, asked, _)| *asked) {
+        Some((field, _, message)) => Err(Error::invalid(field, message)),
+        None => Ok(()),
+    }
+}
+
+fn command_line(command: Option<String>, args: Option<Vec<String>>) -> Result<CommandLine, Error> {
+    let (line, field, bytes) = match (command, args) {
+        (Some(_), Some(_)) => return Err(Error::invalid("command", "give `command` or `args`, not both")),
+        (Some(line), None) => {
+            let bytes = line.len();
+            (CommandLine::Shell(line), "command", bytes)
+        }
+        (None, Some(args)) => {
+            let bytes = args.iter().map(|arg| arg.len() + 1).sum();
+            (CommandLine::Args(args), "args", bytes)
+        }
+        (None, None) => return Err(Error::invalid("command", "is required")),
+    };
+    let (empty, nul) = match &line {
+        CommandLine::Shell(line) => (line.trim().is_empty(), line.contains('\0')),
+        CommandLine::Args(args) => {
+            (args.first().is_none_or(String::is_empty), args.iter().any(|arg| arg.contains('\0')))
+        }
+    };
+    if empty {
+        return Err(Error::invalid(field, "must not be empty"));
+    }
+    if nul {
+        return Err(Error::invalid(field, "must not contain a NUL byte"));
+    }
+    at_most(field, bytes, limits::COMMAND_BYTES)?;
+    Ok(line)
+}
+
+fn check_env(env: &BTreeMap<String, String>) -> Result<(), Error> {
+    if env.len() > limits::ENV_VARIABLES {
+        let message = format!("at most {} variables, these are {}", limits::ENV_VARIABLES, env.len());
+        return Err(Error::invalid("env", message));
+    }
+    at_most("env", env.iter().map(|(name, value)| name.len() + value.len()).sum(), limits::ENV_BYTES)?;
+    for (name, value) in env {
+        if !is_variable_name(name) {
+            let shown: String = name.chars().take(40).collect();
+            let message =
+                format!("`{shown}` is no variable's name: letters, digits and `_`, no digit in front");
+            return Err(Error::invalid("env", message));
+        }
+        if RESERVED.contains(&name.as_str()) {
+            return Err(Error::invalid("env", format!("`{name}` is set by Runvoy itself")));
+        }
+        if value.contains('\0') {
+            return Err(Error::invalid("env", format!("the value of `{name}` contains a NUL byte")));
+        }
+    }
+    Ok(())
+}
+
+fn at_most(field: &'static str, bytes: usize, limit: usize) -> Result<(), Error> {
+    if bytes > limit {
+        return Err(Error::invalid(field, format!("at most {limit} bytes, these are {bytes}")));
+    }
+    Ok(())
+}
+
+fn bounded(field: &'static str, seconds: u64, least: u64, most: u64) -> Result<std::time::Duration, Error> {
+    if (least..=most).contains(&seconds) {
+        Ok(std::time::Duration::from_secs(seconds))
+    } else {
+        Err(Error::invalid(field, format!("{least} to {most} seconds, this is {seconds}")))
+    }
+}
