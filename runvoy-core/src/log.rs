@@ -51,7 +51,8 @@ impl fmt::Display for Cursor {
 /// Consecutive events of one stream that were read at one time.
 ///
 /// `bytes` is what the command wrote, save masked runs. Every newline ends an event; what follows the last one is
-/// an event of its own, about which `tail` speaks.
+/// an event of its own, about which `tail` speaks. A source whose cursors are not [`Cursor::before_event`] makes blocks
+/// of one event, so that there is a cursor after every one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogBlock {
     /// Number of the first event, from 0 over the whole log.

@@ -1,1 +1,89 @@
-//! Under construction.
+//! The HTTP API: the only code in core that knows axum.
+
+mod auth;
+mod error;
+mod executions;
+mod json;
+mod logs;
+mod meta;
+mod middleware;
+mod query;
+mod run;
+mod stream;
+
+use axum::Router;
+use axum::routing::get;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use error::ApiError;
+pub use middleware::PeerAddress;
+
+use crate::Runvoy;
+use crate::api::{API_KEY_HEADER, BASE_PATH};
+
+/// Every route, for whatever serves HTTP: hyper locally, Lambda on AWS.
+///
+/// A server that knows the peer's address puts it into each request as a [`PeerAddress`] extension.
+pub fn router(runvoy: Runvoy) -> Router {
+    let (routes, document) = documented().split_for_parts();
+    let document: axum::body::Bytes = document.to_json().unwrap_or_default().into();
+    let routes = routes
+        .route("/openapi.json", get(move || meta::openapi(document)))
+        // Clients write collection roots with and without a slash at the end.
+        .route("/executions/", get(executions::list_executions))
+        .with_state(runvoy.clone());
+    Router::new()
+        .nest(BASE_PATH, routes)
+        .fallback(error::unknown_route)
+        .method_not_allowed_fallback(error::unknown_method)
+        .layer(axum::extract::DefaultBodyLimit::max(crate::limits::BODY_BYTES))
+        .layer(axum::middleware::from_fn(middleware::request))
+        .with_state(runvoy)
+}
+
+/// The OpenAPI document of the routes.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    documented().split_for_parts().1
+}
+
+/// Every documented route on one page.
+fn documented() -> OpenApiRouter<Runvoy> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(meta::get_health))
+        .routes(routes!(meta::get_greeting))
+        .routes(routes!(meta::get_me))
+        .routes(routes!(run::post_run))
+        .routes(routes!(executions::list_executions))
+        .routes(routes!(executions::get_execution, executions::delete_execution))
+        .routes(routes!(executions::get_status))
+        .routes(routes!(logs::get_logs))
+        .routes(routes!(stream::get_stream))
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Runvoy", description = "Run commands without holding credentials."),
+    servers((url = "/api/v1")),
+    components(schemas(
+        crate::api::BlockData<'static>,
+        crate::api::EndData,
+        crate::api::ErrorBody,
+        crate::api::GapData,
+        crate::api::StatusData,
+        crate::log::LogEvent,
+    )),
+    modifiers(&KeyScheme)
+)]
+struct Document;
+
+struct KeyScheme;
+
+impl utoipa::Modify for KeyScheme {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(API_KEY_HEADER)));
+        document.components.get_or_insert_default().add_security_scheme("api_key", scheme);
+    }
+}

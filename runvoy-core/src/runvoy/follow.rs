@@ -68,7 +68,9 @@ impl Runvoy {
 }
 
 impl Follow {
-    /// The next thing to tell, waiting for it; `None` after the end. Cancel-safe: what was not told is told next.
+    /// The next thing to tell, waiting for it. Cancel-safe: what was not told is told next.
+    ///
+    /// `None` after the end, and when the service drains: then [`cursor`](Self::cursor) tells where to go on.
     pub async fn next(&mut self) -> Result<Option<FollowItem>, Error> {
         loop {
             if self.ended {
@@ -87,6 +89,9 @@ impl Follow {
             if let Some(complete) = self.end_of_log(page.page().end) {
                 self.ended = true;
                 return Ok(Some(FollowItem::End { execution: Box::new(self.record.clone()), complete }));
+            }
+            if self.runvoy.is_draining() {
+                return Ok(None);
             }
             self.wait().await?;
         }

@@ -33,6 +33,11 @@ impl fmt::Debug for IdempotencyKey {
 }
 
 impl Runvoy {
+    /// Whether a caller may run anything at all: for a front-end that wants to know before it reads a body.
+    pub async fn check_run(&self, caller: &Caller) -> Result<(), Error> {
+        self.authorize(caller, Action::Run, Resource::System, None).await.map(|_| ())
+    }
+
     /// Starts a command: answers once the execution is recorded for good, before the command runs.
     ///
     /// With an idempotency key the same request answers the same execution for 24 hours. Whatever stops this half
@@ -43,7 +48,7 @@ impl Runvoy {
         request: RunRequest,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Execution, Error> {
-        self.authorize(caller, Action::Run, Resource::System, None).await?;
+        self.check_run(caller).await?;
         let image = request.image.clone();
         let run = validate::run(request, &self.inner.config, &self.inner.executor.capabilities())?;
         let now = self.inner.clock.now();

@@ -58,6 +58,7 @@ impl Runvoy {
             reason: Some(reason),
             detail: exit.message.clone().or_else(|| explain(&record, reason)),
             exit_code: exit.exit_code,
+            started_at: record.started_at.is_none().then_some(exit.started_at),
             completed_at: Some(exit.finished_at.max(record.created_at)),
             log: exit.log.clone(),
             ..Patch::to(status)
