@@ -1,5 +1,6 @@
 //! The built-in authorizer: the roles' matrix, an organisation's own policies, errors, replacement.
 #![cfg(feature = "cedar")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,8 +52,8 @@ fn run(authorizer: &CedarAuthorizer, run: Option<RunContext<'_>>) -> Decision {
     decide(authorizer, &AuthzRequest { principal, action: Action::Run, resource: Resource::System, run })
 }
 
-fn command(command: &str) -> Option<RunContext<'_>> {
-    Some(RunContext { command, image: None, address: None, hour: 12 })
+fn command(command: &str) -> RunContext<'_> {
+    RunContext { command, image: None, address: None, hour: 12 }
 }
 
 #[test]
@@ -116,11 +117,11 @@ fn forbid_beats_permit_and_sees_the_context() {
     "#;
     let authorizer = CedarAuthorizer::with_policies(&[("own.cedar", own)]).unwrap();
     let from = |address: &str| {
-        command("terraform apply").map(|run| RunContext { address: Some(address.parse().unwrap()), ..run })
+        Some(RunContext { address: Some(address.parse().unwrap()), ..command("terraform apply") })
     };
     assert_eq!(run(&authorizer, None), allow("runvoy.developer"));
-    assert_eq!(run(&authorizer, command("terraform plan")), allow("runvoy.developer"));
-    assert_eq!(run(&authorizer, command("terraform apply")), deny("no-apply"));
+    assert_eq!(run(&authorizer, Some(command("terraform plan"))), allow("runvoy.developer"));
+    assert_eq!(run(&authorizer, Some(command("terraform apply"))), deny("no-apply"));
     assert_eq!(run(&authorizer, from("192.0.2.1")), deny("no-apply"));
     assert_eq!(run(&authorizer, from("10.1.2.3")), allow("runvoy.developer"));
     assert_eq!(run(&authorizer, from("::ffff:10.1.2.3")), allow("runvoy.developer"));
@@ -133,11 +134,11 @@ fn a_forbid_that_fails_forbids_and_a_permit_that_fails_permits_nothing() {
     let forbid = format!(r#"@id("acme.overflow") forbid {overflow}"#);
     let authorizer = CedarAuthorizer::with_policies(&[("own.cedar", &forbid)]).unwrap();
     assert_eq!(run(&authorizer, None), allow("runvoy.developer"));
-    assert_eq!(run(&authorizer, command("true")), deny("acme.overflow"));
+    assert_eq!(run(&authorizer, Some(command("true"))), deny("acme.overflow"));
 
     let permit = format!(r#"@id("acme.overflow") permit {overflow}"#);
     let authorizer = CedarAuthorizer::with_only(&[("own.cedar", &permit)]).unwrap();
-    assert_eq!(run(&authorizer, command("true")), NOT_ALLOWED);
+    assert_eq!(run(&authorizer, Some(command("true"))), NOT_ALLOWED);
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn keep_asking(authorizer: &CedarAuthorizer, done: &AtomicBool) -> [u32; 2] {
     let mut seen = [0_u32; 2];
     while !done.load(Ordering::Relaxed) {
         let before = authorizer.generation();
-        let decision = run(authorizer, command(&format!("{}-one", seen[0] % 7)));
+        let decision = run(authorizer, Some(command(&format!("{}-one", seen[0] % 7))));
         let after = authorizer.generation();
         let set = possible.iter().position(|possible| *possible == decision).unwrap();
         // Odd generations are `one`.

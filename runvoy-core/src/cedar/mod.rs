@@ -63,8 +63,8 @@ struct Generation {
 
 impl CedarAuthorizer {
     /// With the policies of the four roles and no others.
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "embedded, and loaded by tests")]
     pub fn builtin() -> Self {
-        #[expect(clippy::expect_used, reason = "embedded, and loaded by every test of this module")]
         let rules = policies::load(true, &[]).expect("the built-in policies");
         Self::new(true, rules)
     }
@@ -130,10 +130,7 @@ impl Generation {
 
     fn decide(&self, request: &AuthzRequest<'_>) -> Result<Decision, AuthorizerError> {
         let key = self.slices.key(request);
-        let slice = self.slices.get(key).map_err(|e| AuthorizerError {
-            what: "the policies cannot be put together".to_owned(),
-            source: Some(e.into()),
-        })?;
+        let slice = self.slices.get(key)?;
         let (execution, owners) = match request.resource {
             Resource::System => (None, &[][..]),
             Resource::Execution { id, owners } => (Some(id), owners),

@@ -63,9 +63,10 @@ impl Looks {
         if !policy.has_non_scope_constraint() {
             return looks;
         }
-        match policy.to_json() {
-            Ok(json) => looks.read(json.get("conditions").unwrap_or(&Value::Null)),
-            Err(_) => (looks.context, looks.resource) = (true, true),
+        if let Ok(json) = policy.to_json() {
+            looks.read(json.get("conditions").unwrap_or(&Value::Null));
+        } else {
+            (looks.context, looks.resource) = (true, true);
         }
         looks
     }

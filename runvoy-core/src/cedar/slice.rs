@@ -8,15 +8,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cedar_policy::{
-    ActionConstraint, EntityTypeName, EntityUid, Policy, PolicySet, PolicySetError, PrincipalConstraint,
-    ResourceConstraint,
+    ActionConstraint, EntityTypeName, EntityUid, Policy, PolicySet, PrincipalConstraint, ResourceConstraint,
 };
 use quick_cache::sync::Cache;
 
 use super::entities::{Kind, SYSTEM, TYPES};
 use super::policies::Rule;
 use crate::id::{ExecutionId, Role};
-use crate::port::{Action, AuthzRequest, Resource};
+use crate::port::{Action, AuthorizerError, AuthzRequest, Resource};
 
 /// Most slices that are kept: enough for every action and role beside many users and executions named by policies.
 const SLICES: usize = 2048;
@@ -151,7 +150,7 @@ pub(super) struct Slices {
     rules: Vec<Rule>,
     users: HashMap<Box<str>, usize>,
     executions: HashSet<ExecutionId>,
-    slices: Cache<SliceKey, Arc<Slice>>,
+    built: Cache<SliceKey, Arc<Slice>>,
 }
 
 impl Slices {
@@ -167,7 +166,7 @@ impl Slices {
                 executions.insert(id);
             }
         }
-        Self { rules, users, executions, slices: Cache::new(SLICES) }
+        Self { rules, users, executions, built: Cache::new(SLICES) }
     }
 
     pub(super) fn key(&self, request: &AuthzRequest<'_>) -> SliceKey {
@@ -184,20 +183,23 @@ impl Slices {
         }
     }
 
-    pub(super) fn get(&self, key: SliceKey) -> Result<Arc<Slice>, PolicySetError> {
-        if let Some(slice) = self.slices.get(&key) {
+    pub(super) fn get(&self, key: SliceKey) -> Result<Arc<Slice>, AuthorizerError> {
+        if let Some(slice) = self.built.get(&key) {
             return Ok(slice);
         }
         // Two that miss at once build the same slice; neither waits.
         let slice = Arc::new(self.build(key)?);
-        self.slices.insert(key, Arc::clone(&slice));
+        self.built.insert(key, Arc::clone(&slice));
         Ok(slice)
     }
 
-    fn build(&self, key: SliceKey) -> Result<Slice, PolicySetError> {
+    fn build(&self, key: SliceKey) -> Result<Slice, AuthorizerError> {
         let mut slice = Slice { policies: PolicySet::new(), looks_at_context: false, tells_apart: false };
         for rule in self.rules.iter().filter(|rule| self.can_match(&rule.scope, key)) {
-            slice.policies.add(rule.policy.clone())?;
+            slice.policies.add(rule.policy.clone()).map_err(|e| AuthorizerError {
+                what: "the policies cannot be put together".to_owned(),
+                source: Some(e.into()),
+            })?;
             slice.looks_at_context |= rule.looks.context;
             slice.tells_apart |= rule.looks.tells_apart(key.kind.type_name());
         }
