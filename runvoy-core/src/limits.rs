@@ -12,6 +12,8 @@ pub const ENV_BYTES: usize = 32 * 1024;
 pub const SECRETS: usize = 20;
 /// Largest request body, in bytes.
 pub const BODY_BYTES: usize = 1024 * 1024;
+/// Time for a request's body to arrive.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Stored log bytes of one execution; a command that writes more is killed (`log_limit`).
 pub const LOG_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 /// Executions that may be live on one server at once, unless configured.

@@ -9,3 +9,24 @@ pub mod sqlite;
 pub mod log_files;
 #[cfg(feature = "process")]
 pub mod process;
+
+#[cfg(feature = "server")]
+mod background;
+#[cfg(feature = "server")]
+mod data_dir;
+#[cfg(feature = "server")]
+mod server;
+
+#[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
+mod guest;
+#[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
+mod local;
+
+#[cfg(feature = "server")]
+pub use background::Background;
+#[cfg(feature = "server")]
+pub use data_dir::{DataDir, DataDirError, ServerNote};
+#[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
+pub use local::{Guest, Local, LocalConfig, LocalError};
+#[cfg(feature = "server")]
+pub use server::{ServeLimits, serve};

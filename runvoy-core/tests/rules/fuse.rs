@@ -1,0 +1,198 @@
+//! Ports that crash their process at a chosen call: before the effect, or after it with the answer lost.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use runvoy_core::execution::{Execution, Patch, StartRequest, TaskHandle};
+use runvoy_core::id::{Email, ExecutionId, IdPrefix, RequestId};
+use runvoy_core::key::HashedKey;
+use runvoy_core::log::Cursor;
+use runvoy_core::port::*;
+use runvoy_core::state::Status;
+use tokio::sync::Notify;
+
+/// When in a call the process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    BeforeTheEffect,
+    AfterTheEffect,
+}
+
+/// Blows at call number `at`. From then on every call of this process hangs for ever, as a dead process's would.
+#[derive(Debug)]
+pub struct Fuse {
+    at: usize,
+    moment: Moment,
+    calls: AtomicUsize,
+    blown: AtomicBool,
+    bang: Notify,
+}
+
+impl Fuse {
+    pub fn new(at: usize, moment: Moment) -> Arc<Self> {
+        Arc::new(Self {
+            at,
+            moment,
+            calls: AtomicUsize::new(0),
+            blown: AtomicBool::new(false),
+            bang: Notify::new(),
+        })
+    }
+
+    /// One that never blows.
+    pub fn none() -> Arc<Self> {
+        Self::new(usize::MAX, Moment::BeforeTheEffect)
+    }
+
+    pub fn is_blown(&self) -> bool {
+        self.blown.load(Ordering::SeqCst)
+    }
+
+    /// Runs what a process does; `None` if it died over it.
+    pub async fn live<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.bang.notified() => None,
+            done = work => Some(done),
+        }
+    }
+
+    async fn call<T>(&self, effect: impl Future<Output = T>) -> T {
+        let number = self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.is_blown() || (number == self.at && self.moment == Moment::BeforeTheEffect) {
+            self.blow().await;
+        }
+        let answer = effect.await;
+        if number == self.at {
+            self.blow().await;
+        }
+        answer
+    }
+
+    async fn blow(&self) {
+        self.blown.store(true, Ordering::SeqCst);
+        self.bang.notify_one();
+        std::future::pending::<()>().await;
+    }
+}
+
+/// A port behind a fuse.
+pub struct Fused<T: ?Sized> {
+    pub fuse: Arc<Fuse>,
+    pub inner: Arc<T>,
+}
+
+#[async_trait]
+impl KeyStore for Fused<dyn KeyStore> {
+    async fn find(&self, key: &HashedKey) -> Result<Option<KeyRecord>, StoreError> {
+        self.fuse.call(self.inner.find(key)).await
+    }
+    async fn insert(&self, user: User, key: HashedKey) -> Result<(), StoreError> {
+        self.fuse.call(self.inner.insert(user, key)).await
+    }
+    async fn bootstrap(&self, user: User, key: HashedKey) -> Result<bool, StoreError> {
+        self.fuse.call(self.inner.bootstrap(user, key)).await
+    }
+    async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError> {
+        self.fuse.call(self.inner.revoke(email, request)).await
+    }
+    async fn list(&self) -> Result<Vec<User>, StoreError> {
+        self.fuse.call(self.inner.list()).await
+    }
+}
+
+#[async_trait]
+impl ExecutionStore for Fused<dyn ExecutionStore> {
+    async fn create(&self, new: NewExecution) -> Result<Created, StoreError> {
+        self.fuse.call(self.inner.create(new)).await
+    }
+    async fn get(&self, id: ExecutionId) -> Result<Option<Execution>, StoreError> {
+        self.fuse.call(self.inner.get(id)).await
+    }
+    async fn find(&self, prefix: &IdPrefix) -> Result<Vec<ExecutionId>, StoreError> {
+        self.fuse.call(self.inner.find(prefix)).await
+    }
+    async fn transition(
+        &self,
+        id: ExecutionId,
+        from: &[Status],
+        patch: &Patch,
+    ) -> Result<Transition, StoreError> {
+        self.fuse.call(self.inner.transition(id, from, patch)).await
+    }
+    async fn request(&self, id: ExecutionId) -> Result<Option<StartRequest>, StoreError> {
+        self.fuse.call(self.inner.request(id)).await
+    }
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        self.fuse.call(self.inner.list(query)).await
+    }
+}
+
+#[async_trait]
+impl Executor for Fused<dyn Executor> {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+    async fn admit(&self) -> Result<(), ExecutorError> {
+        self.fuse.call(self.inner.admit()).await
+    }
+    async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
+        self.fuse.call(self.inner.start(task)).await
+    }
+    async fn revoke(&self, id: ExecutionId) -> Result<Claim, ExecutorError> {
+        self.fuse.call(self.inner.revoke(id)).await
+    }
+    async fn stop(&self, id: ExecutionId, grace: Option<Duration>) -> Result<(), ExecutorError> {
+        self.fuse.call(self.inner.stop(id, grace)).await
+    }
+    async fn describe(&self, ids: &[ExecutionId]) -> Result<Vec<TaskState>, ExecutorError> {
+        self.fuse.call(self.inner.describe(ids)).await
+    }
+    fn events(&self) -> BoxStream<'static, TaskEvent> {
+        self.inner.events()
+    }
+}
+
+#[async_trait]
+impl LogSource for Fused<dyn LogSource> {
+    async fn read(
+        &self,
+        id: ExecutionId,
+        after: Option<&Cursor>,
+        limit: ReadLimit,
+    ) -> Result<LogPage, LogError> {
+        self.fuse.call(self.inner.read(id, after, limit)).await
+    }
+    async fn tail(&self, id: ExecutionId, events: u64) -> Result<Option<Cursor>, LogError> {
+        self.fuse.call(self.inner.tail(id, events)).await
+    }
+    async fn changed(
+        &self,
+        id: ExecutionId,
+        after: Option<&Cursor>,
+        at_most: Duration,
+    ) -> Result<(), LogError> {
+        self.fuse.call(self.inner.changed(id, after, at_most)).await
+    }
+}
+
+#[async_trait]
+impl AuditLog for Fused<dyn AuditLog> {
+    async fn append(&self, event: AuditEvent) -> Result<u64, StoreError> {
+        self.fuse.call(self.inner.append(event)).await
+    }
+    async fn read(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, StoreError> {
+        self.fuse.call(self.inner.read(after, limit)).await
+    }
+}
+
+#[async_trait]
+impl Authorizer for Fused<dyn Authorizer> {
+    async fn authorize(&self, request: &AuthzRequest<'_>) -> Result<Decision, AuthorizerError> {
+        self.fuse.call(self.inner.authorize(request)).await
+    }
+}

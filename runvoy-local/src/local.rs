@@ -1,0 +1,141 @@
+//! One machine's Runvoy, wired: SQLite, processes, log files, Cedar.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use runvoy_core::cedar::CedarAuthorizer;
+use runvoy_core::clock::{Clock as _, SystemClock};
+use runvoy_core::id::{Email, RequestId, Role};
+use runvoy_core::key::ApiKey;
+use runvoy_core::port::{BoxError, Executor, KeyStore, User};
+use runvoy_core::{Config, Runvoy, http};
+
+use crate::background::Background;
+use crate::data_dir::DataDir;
+use crate::guest::WithGuest;
+use crate::log_files::LogFiles;
+use crate::process::{ProcessConfig, ProcessExecutor};
+use crate::sqlite::{MasterKey, SqliteConfig, SqliteStores};
+
+/// What a front-end has to say. Nothing here is read from the environment.
+#[derive(Debug)]
+pub struct LocalConfig {
+    /// The agent's executable.
+    pub agent: PathBuf,
+    /// The environment that every command starts from.
+    pub base_env: BTreeMap<String, String>,
+    /// The user that commands run as; the server's own if absent.
+    pub run_as: Option<String>,
+    /// Processes that a command may have, where the system can bind it.
+    pub max_processes: Option<u64>,
+    /// What an admin may set.
+    pub service: Config,
+    /// Somebody who is known for as long as this server lives.
+    pub guest: Option<Guest>,
+    /// Time between two passes of [`Runvoy::reconcile`].
+    pub reconcile_every: Duration,
+}
+
+/// An admin whose key is stored nowhere: for a process that is server and client in one.
+#[derive(Debug)]
+pub struct Guest {
+    /// Who.
+    pub email: Email,
+    /// Their key.
+    pub key: ApiKey,
+}
+
+/// What kept a server from starting.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start: {what}")]
+pub struct LocalError {
+    what: &'static str,
+    source: BoxError,
+}
+
+fn failed<E: Into<BoxError>>(what: &'static str) -> impl FnOnce(E) -> LocalError {
+    move |source| LocalError { what, source: source.into() }
+}
+
+/// A running server without its listener.
+#[derive(Debug)]
+pub struct Local {
+    runvoy: Runvoy,
+    background: Background,
+    dir: DataDir,
+}
+
+impl Local {
+    /// Opens the data directory's stores, finds the tasks of an earlier server, and begins to look after them.
+    ///
+    /// Blocks for the few milliseconds that opening a database takes, so call it before serving. Needs a Tokio runtime.
+    pub fn start(dir: DataDir, config: LocalConfig) -> Result<Self, LocalError> {
+        let master_key = MasterKey::load_or_create(&dir.master_key()).map_err(failed("the master key is not usable"))?;
+        let stores = SqliteStores::open(SqliteConfig { path: dir.database(), master_key })
+            .map_err(failed("the database is not usable"))?;
+        let executor: Arc<dyn Executor> = Arc::new(
+            ProcessExecutor::new(ProcessConfig {
+                root: dir.executions(),
+                agent: config.agent,
+                base_env: config.base_env,
+                run_as: config.run_as,
+                max_processes: config.max_processes,
+                ..ProcessConfig::default()
+            })
+            .map_err(failed("the process executor is not usable"))?,
+        );
+        let logs = LogFiles::new(dir.executions()).map_err(failed("the log files are not usable"))?;
+        let authorizer = CedarAuthorizer::builtin().map_err(failed("the built-in policies are not usable"))?;
+        let runvoy = Runvoy::builder()
+            .keys(with_guest(stores.key_store(), config.guest))
+            .executions(stores.execution_store())
+            .audit(stores.audit_log())
+            .executor(Arc::clone(&executor))
+            .logs(Arc::new(logs))
+            .authorizer(Arc::new(authorizer))
+            .config(config.service)
+            .build()
+            .map_err(failed("a port is missing"))?;
+        let background = Background::start(&runvoy, &executor, config.reconcile_every);
+        Ok(Self { runvoy, background, dir })
+    }
+
+    /// The service.
+    pub fn runvoy(&self) -> &Runvoy {
+        &self.runvoy
+    }
+
+    /// The HTTP API.
+    pub fn router(&self) -> Router {
+        http::router(self.runvoy.clone())
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &DataDir {
+        &self.dir
+    }
+
+    /// Stops looking after tasks, which go on, and gives the data directory back.
+    pub async fn stop(self) {
+        self.runvoy.drain();
+        self.background.stop().await;
+    }
+}
+
+fn with_guest(keys: Arc<dyn KeyStore>, guest: Option<Guest>) -> Arc<dyn KeyStore> {
+    let Some(Guest { email, key }) = guest else { return keys };
+    let request_id = RequestId::random();
+    let user = User {
+        email,
+        role: Role::Admin,
+        created_at: SystemClock.now(),
+        revoked: false,
+        key_expires_at: None,
+        created_by_request_id: request_id,
+        modified_by_request_id: request_id,
+    };
+    Arc::new(WithGuest { inner: keys, user, key: key.hash() })
+}
