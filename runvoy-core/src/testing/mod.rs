@@ -13,6 +13,8 @@
     reason = "test code"
 )]
 
+pub mod executor;
+pub mod log_source;
 mod manual_clock;
 
 pub use manual_clock::ManualClock;

@@ -5,3 +5,6 @@ mod execution_store;
 mod executor;
 mod key_store;
 mod log_source;
+
+pub use executor::{PendingTask, Script, ScriptedExecutor, TaskNumber};
+pub use log_source::{MemoryLogWriter, MemoryLogs};
