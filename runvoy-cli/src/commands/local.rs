@@ -14,7 +14,8 @@ use crate::error::{CliError, Kind};
 /// The commands.
 pub(crate) fn local(context: &Context, command: &LocalCommand) -> Result<u8, CliError> {
     // The server's work must not wait for the client's, nor the other way round.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(no_runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| no_runtime(&e))?;
     runtime.block_on(async {
         match command {
             LocalCommand::Serve(args) => {
