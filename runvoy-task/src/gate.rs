@@ -42,7 +42,7 @@ pub enum GateState {
 pub struct AgentProcess {
     /// Its process id in the server's PID namespace.
     pub pid: u32,
-    /// Its start time in clock ticks since boot: field 22 of proc_pid_stat(5).
+    /// Its start time in clock ticks since boot: field 22 of `proc_pid_stat(5)`.
     pub start_time: u64,
     /// `/proc/sys/kernel/random/boot_id` when it started.
     pub boot_id: String,

@@ -1,1 +1,188 @@
-//! Under construction.
+//! The built-in authorizer: Cedar policies for the four roles, and an organisation's own beside them.
+//!
+//! `schema.cedarschema` says what a policy can speak about and `policies/` what the roles may do. An organisation
+//! adds `permit` and `forbid` policies of its own; a `forbid` beats every `permit`.
+//!
+//! ```
+//! use runvoy_core::cedar::CedarAuthorizer;
+//!
+//! let own = r#"
+//!     @id("acme.no-apply-at-night")
+//!     forbid (principal, action == Action::"run", resource)
+//!     when { context has command && context.command like "*apply*" && context has hour && context.hour < 6 };
+//! "#;
+//! let authorizer = CedarAuthorizer::with_policies(&[("night.cedar", own)])?;
+//! let error = authorizer.replace(&[("night.cedar", "forbid (principal, action);")]).unwrap_err();
+//! assert_eq!((error.file.as_str(), error.line), ("night.cedar", 1));
+//! # Ok::<(), runvoy_core::cedar::PolicyError>(())
+//! ```
+//!
+//! # How a question is decided
+//!
+//! - `run` is asked without context before the body is read (may this role run at all?) and with it after. Other
+//!   actions never have context.
+//! - A `forbid` whose condition fails to evaluate counts as if it applied, and is named: whether it would have
+//!   forbidden is not known. A `permit` that fails permits nothing.
+//! - Where several policies decide alike, the one with the smallest name is reported.
+
+mod cache;
+mod entities;
+#[cfg(test)]
+mod equivalence;
+mod error;
+mod policies;
+mod slice;
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use cedar_policy::{AuthorizationError, Effect, PolicySet, Response};
+
+pub use error::PolicyError;
+
+use crate::port::{
+    Action, Authorizer, AuthorizerError, AuthzRequest, Decision, PolicyId, Resource, RunContext,
+};
+use cache::{Decisions, Query};
+use policies::Rule;
+use slice::{Slice, Slices};
+
+/// Decides by Cedar policies that can be replaced while it serves.
+pub struct CedarAuthorizer {
+    built_in: bool,
+    current: RwLock<Arc<Generation>>,
+}
+
+/// One set of policies with what was derived from it: a decision begins and ends within one.
+struct Generation {
+    number: u64,
+    slices: Slices,
+    decisions: Decisions,
+}
+
+impl CedarAuthorizer {
+    /// With the policies of the four roles and no others.
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "embedded, and loaded by tests")]
+    pub fn builtin() -> Self {
+        let rules = policies::load(true, &[]).expect("the built-in policies");
+        Self::new(true, rules)
+    }
+
+    /// With an organisation's own policies beside the built-in ones: pairs of file name and text.
+    pub fn with_policies(extra: &[(&str, &str)]) -> Result<Self, PolicyError> {
+        Ok(Self::new(true, policies::load(true, extra)?))
+    }
+
+    /// With these policies in place of the built-in ones. Without any, everything is denied.
+    pub fn with_only(files: &[(&str, &str)]) -> Result<Self, PolicyError> {
+        Ok(Self::new(false, policies::load(false, files)?))
+    }
+
+    fn new(built_in: bool, rules: Vec<Rule>) -> Self {
+        Self { built_in, current: RwLock::new(Arc::new(Generation::new(1, rules))) }
+    }
+
+    /// Puts these in the place of all policies that are not built in, and answers the new generation's number.
+    ///
+    /// A question is decided by the old set or by the new one, never by parts of both. On an error the old set
+    /// stays.
+    pub fn replace(&self, files: &[(&str, &str)]) -> Result<u64, PolicyError> {
+        let rules = policies::load(self.built_in, files)?;
+        let mut generation = Generation::new(0, rules);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        generation.number = current.number + 1;
+        let number = generation.number;
+        *current = Arc::new(generation);
+        Ok(number)
+    }
+
+    /// How many sets of policies there have been, the present one included.
+    pub fn generation(&self) -> u64 {
+        self.current().number
+    }
+
+    fn current(&self) -> Arc<Generation> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for CedarAuthorizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CedarAuthorizer")
+            .field("built_in", &self.built_in)
+            .field("generation", &self.generation())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Authorizer for CedarAuthorizer {
+    async fn authorize(&self, request: &AuthzRequest<'_>) -> Result<Decision, AuthorizerError> {
+        self.current().decide(request)
+    }
+}
+
+impl Generation {
+    fn new(number: u64, rules: Vec<Rule>) -> Self {
+        Self { number, slices: Slices::new(rules), decisions: Decisions::new() }
+    }
+
+    fn decide(&self, request: &AuthzRequest<'_>) -> Result<Decision, AuthorizerError> {
+        let key = self.slices.key(request);
+        let slice = self.slices.get(key)?;
+        let (execution, owners) = match request.resource {
+            Resource::System => (None, &[][..]),
+            Resource::Execution { id, owners } => (Some(id), owners),
+        };
+        let query = Query {
+            slice: key,
+            user: request.principal.user,
+            owners,
+            execution: execution.filter(|_| slice.tells_apart),
+            run: request.run.filter(|_| slice.looks_at_context && request.action == Action::Run),
+        };
+        if let Some(decision) = self.decisions.get(&query) {
+            return Ok(decision);
+        }
+        let decision = evaluate(&slice, request, query.run)?;
+        self.decisions.insert(query, decision.clone());
+        Ok(decision)
+    }
+}
+
+fn evaluate(
+    slice: &Slice,
+    request: &AuthzRequest<'_>,
+    run: Option<RunContext<'_>>,
+) -> Result<Decision, AuthorizerError> {
+    if slice.policies.is_empty() {
+        return Ok(Decision::Deny { policy: None });
+    }
+    let (question, entities) = entities::question(request, run)?;
+    let answer = cedar_policy::Authorizer::new().is_authorized(&question, &slice.policies, &entities);
+    Ok(read(&answer, &slice.policies))
+}
+
+/// The engine skips policies that fail; here a `forbid` that fails forbids.
+fn read(answer: &Response, policies: &PolicySet) -> Decision {
+    let decided = answer.diagnostics().reason().min().map(name);
+    let failed = answer.diagnostics().errors().filter_map(|error| {
+        let AuthorizationError::PolicyEvaluationError(error) = error;
+        tracing::warn!(policy = %error.policy_id(), reason = %error.inner(), "a policy failed");
+        let forbids =
+            policies.policy(error.policy_id()).is_none_or(|policy| policy.effect() == Effect::Forbid);
+        forbids.then(|| error.policy_id())
+    });
+    // Read to the end, for every failure to be logged.
+    let failed = failed.min().map(name);
+    match answer.decision() {
+        cedar_policy::Decision::Allow if failed.is_none() => Decision::Allow { policy: decided },
+        cedar_policy::Decision::Allow => Decision::Deny { policy: failed },
+        cedar_policy::Decision::Deny => Decision::Deny { policy: decided.or(failed) },
+    }
+}
+
+fn name(id: &cedar_policy::PolicyId) -> PolicyId {
+    PolicyId(AsRef::<str>::as_ref(id).into())
+}

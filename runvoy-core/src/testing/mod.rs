@@ -13,6 +13,13 @@
     reason = "test code"
 )]
 
+pub mod audit_log;
+pub mod execution_store;
+pub mod key_store;
+pub mod mocks;
+
 mod manual_clock;
+mod subject;
 
 pub use manual_clock::ManualClock;
+pub use subject::{Subject, block_on};

@@ -1,0 +1,121 @@
+//! The last stage before the command: takes on its identity and becomes it.
+//!
+//! The spec comes through a socket that is this process's standard input; what went wrong goes back the same way.
+//! Nothing of the command (its environment above all) reaches this program by argument or environment, because it
+//! still has the agent's rights.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode, Stdio};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{Gid, Uid, fchown, setgid, setgroups, setuid};
+use runvoy_task::{CommandLine, RunAs, TaskSpec};
+
+use crate::NOT_RUN;
+
+/// Makes the kernel's out-of-memory killer prefer the command to the agent.
+const OOM_SCORE_ADJ: &str = "500";
+
+/// Becomes the command. Comes back only if that fails.
+pub(crate) fn run() -> ExitCode {
+    match attempt() {
+        Failure::Shell(code, line) => {
+            let _ = writeln!(io::stderr(), "{line}");
+            ExitCode::from(code)
+        }
+        Failure::Start(message, report) => {
+            if let Some(report) = report {
+                // A supervisor that is gone needs no report.
+                let _ = fs::File::from(report).write_all(message.as_bytes());
+            }
+            ExitCode::from(NOT_RUN)
+        }
+    }
+}
+
+enum Failure {
+    /// As a shell would put it: an exit code, and a line for the command's standard error.
+    Shell(u8, String),
+    /// There was no command: a sentence for the end record.
+    Start(String, Option<OwnedFd>),
+}
+
+fn attempt() -> Failure {
+    // Closed by a successful exec, which is what the supervisor sees then.
+    let report = match io::stdin().as_fd().try_clone_to_owned() {
+        Ok(report) => report,
+        Err(error) => return Failure::Start(error.to_string(), None),
+    };
+    match prepare() {
+        Ok(spec) => become_command(&spec, report),
+        Err(message) => Failure::Start(message, Some(report)),
+    }
+}
+
+/// Everything that takes rights, then gives them up.
+fn prepare() -> Result<TaskSpec, String> {
+    let mut bytes = Vec::new();
+    io::stdin()
+        .lock()
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("cannot read the task spec: {error}"))?;
+    let spec = TaskSpec::from_json(&bytes).map_err(|error| error.to_string())?;
+    // Best effort: without the right to write it, the score stays the agent's own.
+    let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
+    if let Some(most) = spec.max_processes {
+        limit_processes(most).map_err(|error| format!("cannot limit the number of processes: {error}"))?;
+    }
+    if let Some(who) = &spec.run_as {
+        take_identity(who).map_err(|error| format!("cannot run as user {}: {error}", who.uid))?;
+    }
+    std::env::set_current_dir(&spec.workdir)
+        .map_err(|error| format!("cannot enter the working directory {}: {error}", spec.workdir.display()))?;
+    Ok(spec)
+}
+
+fn limit_processes(most: u64) -> nix::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NPROC)?;
+    let most = most.min(hard);
+    setrlimit(Resource::RLIMIT_NPROC, most, most)
+}
+
+fn take_identity(who: &RunAs) -> nix::Result<()> {
+    let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid));
+    // Without it the command could not open /dev/stdout and /dev/stderr.
+    for output in [io::stdout().as_fd(), io::stderr().as_fd()] {
+        let _ = fchown(output, Some(uid), Some(gid));
+    }
+    let groups: Vec<Gid> = who.groups.iter().copied().map(Gid::from_raw).collect();
+    if Uid::effective().is_root() {
+        setgroups(&groups)?;
+    }
+    setgid(gid)?;
+    setuid(uid)
+}
+
+fn become_command(spec: &TaskSpec, report: OwnedFd) -> Failure {
+    let words: Vec<&str> = match &spec.command {
+        CommandLine::Shell(text) => vec!["/bin/sh", "-c", text],
+        CommandLine::Args(args) => args.iter().map(String::as_str).collect(),
+    };
+    let shown = words.first().copied().unwrap_or_default();
+    let mut command = Command::new(shown);
+    command.args(words.iter().skip(1)).env_clear().envs(&spec.env).stdin(Stdio::null());
+    let error = command.exec();
+    match (&spec.command, error.kind()) {
+        (CommandLine::Shell(_), _) => Failure::Start(format!("cannot start {shown}: {error}"), Some(report)),
+        (_, io::ErrorKind::InvalidInput) => {
+            Failure::Start("the command or its environment holds a zero byte".to_owned(), Some(report))
+        }
+        (_, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Failure::Shell(127, format!("runvoy: {shown}: not found"))
+        }
+        (_, io::ErrorKind::PermissionDenied) => {
+            Failure::Shell(126, format!("runvoy: {shown}: not executable"))
+        }
+        _ => Failure::Shell(126, format!("runvoy: {shown}: {error}")),
+    }
+}

@@ -1,0 +1,16 @@
+//! The agent from outside: the real binary, in directories of its own.
+
+#[cfg(test)]
+mod gate;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod log;
+#[cfg(test)]
+mod masking;
+#[cfg(test)]
+mod run;
+#[cfg(test)]
+mod stop;
+#[cfg(test)]
+mod task;

@@ -1,0 +1,66 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::run::RunOptions;
+
+/// Run Runvoy on this machine, without a cloud
+#[derive(Debug, Subcommand)]
+pub(crate) enum LocalCommand {
+    Serve(ServeArgs),
+    Run(Box<LocalRunArgs>),
+}
+
+/// Serve the API on this machine
+///
+/// With an empty data directory it creates the first admin and writes the key into the configuration file, as
+/// profile `local` (and as the default where there is none).
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8420")]
+    pub(crate) listen: SocketAddr,
+    /// Email address of the first admin
+    #[arg(long, value_name = "EMAIL", default_value = "admin@localhost")]
+    pub(crate) admin_email: String,
+    /// Listen on an address that is not loopback although commands are not kept apart from the server
+    #[arg(long)]
+    pub(crate) allow_unsandboxed: bool,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+/// Run a command on this machine, without a server
+///
+/// Takes the options of `runvoy run`. The execution is stopped when this command is interrupted.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LocalRunArgs {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    #[command(flatten)]
+    pub(crate) options: RunOptions,
+    /// Command and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// Where state is kept and how commands run.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PlaceArgs {
+    /// Directory for everything that is kept [default: `$XDG_DATA_HOME/runvoy`]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// What runs the commands
+    #[arg(long, value_name = "EXECUTOR", default_value = "auto")]
+    pub(crate) executor: ExecutorChoice,
+}
+
+/// What runs commands on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExecutorChoice {
+    /// The best there is
+    Auto,
+    /// Processes of this machine
+    Process,
+}

@@ -1,0 +1,61 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+/// Run a command, stream its output, and exit with its exit code
+///
+/// A single CMD is handed to the shell as it is (`runvoy run 'a | b'`); several words are quoted back into one
+/// line (`runvoy run echo "a b"`). What follows the first word belongs to the command. Standard input is not
+/// sent.
+///
+/// Ctrl-C detaches: the execution goes on.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) options: RunOptions,
+    /// Print the execution's id and return at once
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Kill the execution on Ctrl-C, SIGTERM or SIGHUP, and wait for its end; a second one leaves at once
+    #[arg(long, conflicts_with = "detach")]
+    pub(crate) stop_on_interrupt: bool,
+    /// Key under which a repeated request starts nothing new; random otherwise
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+    /// Command and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// What a command runs with, here or on a server.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunOptions {
+    /// Registered image to run in; the default image otherwise
+    #[arg(long, short, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// Variable of the command; `-e NAME` copies the caller's. `RUNVOY_USER_<NAME>` variables are taken too
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// File of `NAME=VALUE` lines, read as `docker run` does: nothing is unquoted
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// How long the command may run, such as `90s`, `10m` or `1h30m` [default: the server's, 1h]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Time between the stop signal and SIGKILL [default: the server's, 30s]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    pub(crate) grace: Option<Duration>,
+    /// Signal that asks the command to stop [default: TERM]
+    #[arg(long, value_name = "SIGNAL")]
+    pub(crate) stop_signal: Option<String>,
+    /// Take CMD as an argument vector and run it without a shell
+    #[arg(long)]
+    pub(crate) no_shell: bool,
+    /// CPU units, 1024 a core
+    #[arg(long, value_name = "UNITS")]
+    pub(crate) cpu: Option<u64>,
+    /// Memory in MiB
+    #[arg(long, value_name = "MIB")]
+    pub(crate) memory: Option<u64>,
+}

@@ -1,0 +1,61 @@
+//! `runvoy list`: records, newest first.
+
+use runvoy_core::api::ExecutionSummary;
+use runvoy_core::clock::{Clock as _, SystemClock};
+use runvoy_core::state::Status;
+
+use super::Context;
+use super::run::Short;
+use crate::args::ListArgs;
+use crate::error::CliError;
+use crate::{duration, exit, table};
+
+/// The command.
+pub(crate) async fn list(context: &Context, args: &ListArgs) -> Result<u8, CliError> {
+    let client = context.client()?;
+    let list = client.get::<Vec<ExecutionSummary>>(&format!("/executions?{}", query(args))).await?;
+    if args.output.json() {
+        context.printer.data(&list.json())?;
+        return Ok(exit::OK);
+    }
+    if list.value.is_empty() {
+        context.printer.note("no executions");
+        return Ok(exit::OK);
+    }
+    let now = SystemClock.now();
+    let rows: Vec<_> = list.value.iter().map(|execution| row(execution, now)).collect();
+    let head = ["ID", "STATUS", "EXIT", "STARTED", "TOOK", "USER", "COMMAND"];
+    context.printer.data(table::rows(head, &rows, table::width()).as_bytes())?;
+    Ok(exit::OK)
+}
+
+fn query(args: &ListArgs) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    // To the API, 0 is all.
+    query.append_pair("limit", &if args.all { 0 } else { args.limit }.to_string());
+    if !args.status.is_empty() {
+        let names: Vec<_> = args.status.iter().map(|status| status.as_str()).collect();
+        query.append_pair("status", &names.join(","));
+    }
+    if let Some(user) = &args.user {
+        query.append_pair("user", user);
+    }
+    query.finish()
+}
+
+fn row(execution: &ExecutionSummary, now: jiff::Timestamp) -> [String; 7] {
+    let began = execution.status != Status::Starting && execution.status != Status::Queued;
+    let until = execution.completed_at.unwrap_or(now);
+    let seconds = (until.as_millisecond() - execution.started_at.as_millisecond()) / 1000;
+    let took = duration::show(u64::try_from(seconds).unwrap_or(0));
+    let exit_code = execution.exit_code.to_string();
+    [
+        Short(execution.execution_id).to_string(),
+        execution.status.to_string(),
+        if execution.status.is_terminal() { exit_code } else { String::from("-") },
+        execution.started_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+        if began { took } else { String::from("-") },
+        execution.created_by.to_string(),
+        execution.command.clone(),
+    ]
+}

@@ -1,0 +1,71 @@
+//! `runvoy logs`: print a log, or follow it.
+
+mod pages;
+mod render;
+
+use jiff::Timestamp;
+use runvoy_core::clock::{Clock as _, SystemClock};
+
+use super::Context;
+use crate::args::{LogFormat, LogsArgs};
+use crate::client::stream::{FirstTry, Follow, FollowOptions, Format, Item};
+use crate::error::{CliError, Kind};
+use crate::{duration, exit};
+use render::{JsonShape, Renderer, Style};
+
+/// The command.
+pub(crate) async fn logs(context: &Context, args: &LogsArgs) -> Result<u8, CliError> {
+    let client = context.client()?;
+    let style = match args.output {
+        Some(LogFormat::Json) if args.follow => Style::Json(JsonShape::Lines),
+        Some(LogFormat::Json) => Style::Json(JsonShape::Array),
+        _ if args.timestamps => Style::Timestamps,
+        _ => Style::Bytes,
+    };
+    let since = args.since.as_deref().map(since).transpose()?;
+    let record = client.execution(&args.id).await?.value;
+    let renderer = Renderer::new(style, since)?;
+    if args.follow || record.status.is_terminal() {
+        let format = if matches!(style, Style::Json(_)) { Format::Lines } else { Format::Blocks };
+        let options = FollowOptions { format, tail: args.tail, first_try: FirstTry::Fails };
+        follow(context, Follow::new(&client, record.execution_id, options), renderer).await?;
+    } else {
+        pages::print(&client, record.execution_id, args.tail, renderer).await?;
+    }
+    Ok(exit::OK)
+}
+
+async fn follow(context: &Context, mut log: Follow<'_>, mut renderer: Renderer) -> Result<(), CliError> {
+    let printer = context.printer;
+    loop {
+        match log.next().await? {
+            Item::Block(block) => renderer.block(block).await?,
+            Item::Line(line) => renderer.line(&line).await?,
+            Item::Gap(gap) => {
+                printer.warn(&format!("{} log lines are missing here", gap.to.saturating_sub(gap.from)));
+            }
+            Item::Lost => printer.note("note: the connection was lost; going on from the last line"),
+            Item::Status(_) => {}
+            Item::End(end) => {
+                renderer.finish().await?;
+                if !end.complete {
+                    printer.warn("the log is incomplete: some of the command's output may be missing");
+                }
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A time, or a length of time before now, as milliseconds since the Unix epoch.
+fn since(text: &str) -> Result<i64, CliError> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time.as_millisecond());
+    }
+    let ago = duration::parse(text).map_err(|_| {
+        CliError::new(Kind::Usage, format!("`{text}` is neither a time nor a length of time"))
+            .hint("write `2026-01-05T10:00:00Z` or `10m`")
+    })?;
+    let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+    Ok(SystemClock.now().as_millisecond().saturating_sub(ago))
+}

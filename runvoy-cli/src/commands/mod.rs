@@ -1,0 +1,90 @@
+//! One file per command; each takes its arguments and a context.
+
+mod completions;
+mod configure;
+mod docs;
+mod health;
+mod kill;
+mod list;
+#[cfg(all(feature = "local", target_os = "linux"))]
+mod local;
+mod logs;
+mod run;
+mod status;
+mod version;
+mod wait;
+mod whoami;
+
+use std::future::Future;
+
+use runvoy_core::api::ExecutionRecord;
+
+use crate::args::{Cli, Command, GlobalArgs, LocalCommand};
+use crate::client::{Client, Document};
+use crate::config::Config;
+use crate::error::{CliError, Kind};
+use crate::printer::Printer;
+use crate::settings::{self, Settings, Sources};
+
+/// What commands share.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    /// The global options.
+    pub(crate) global: GlobalArgs,
+    /// The one that prints.
+    pub(crate) printer: Printer,
+}
+
+impl Context {
+    /// A client for the server that is configured.
+    pub(crate) fn client(&self) -> Result<Client, CliError> {
+        let sources = Sources::from_process(&self.global);
+        let settings = Settings::resolve(&sources, || Config::read(&settings::config_path()?))?;
+        Ok(Client::connect(settings))
+    }
+}
+
+/// Runs what was asked for; answers the exit code.
+pub(crate) fn dispatch(cli: Cli, printer: Printer) -> Result<u8, CliError> {
+    let context = Context { global: cli.global, printer };
+    match cli.command {
+        Command::Run(args) => block_on(run::run(&context, &args)),
+        Command::Logs(args) => block_on(logs::logs(&context, &args)),
+        Command::Status(args) => block_on(status::status(&context, &args)),
+        Command::List(args) => block_on(list::list(&context, &args)),
+        Command::Kill(args) => block_on(kill::kill(&context, &args)),
+        Command::Wait(args) => block_on(wait::wait(&context, &args)),
+        Command::Health(args) => block_on(health::health(&context, &args)),
+        Command::Whoami(args) => block_on(whoami::whoami(&context, &args)),
+        Command::Configure(args) => configure::configure(&context, &args),
+        Command::Local(command) => local(&context, &command),
+        Command::Completions(args) => completions::completions(&context, &args),
+        Command::Version(args) => version::version(&context, &args),
+        Command::Docs(args) => docs::docs(&context, &args),
+    }
+}
+
+#[cfg(all(feature = "local", target_os = "linux"))]
+fn local(context: &Context, command: &LocalCommand) -> Result<u8, CliError> {
+    local::local(context, command)
+}
+
+#[cfg(not(all(feature = "local", target_os = "linux")))]
+fn local(_: &Context, _: &LocalCommand) -> Result<u8, CliError> {
+    Err(CliError::new(Kind::Usage, "this build has no local mode").hint("use a build for Linux"))
+}
+
+/// A client needs one thread; a start of more would cost more than it brings.
+fn block_on(command: impl Future<Output = Result<u8, CliError>>) -> Result<u8, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(no_runtime)?.block_on(command)
+}
+
+fn no_runtime(error: std::io::Error) -> CliError {
+    CliError::new(Kind::NotRun, format!("cannot start: {error}"))
+}
+
+/// Prints a record as `-o` wants it.
+fn print_record(printer: Printer, record: &Document<ExecutionRecord>, json: bool) -> Result<(), CliError> {
+    if json { printer.data(&record.json()) } else { status::print(printer, &record.value) }
+}

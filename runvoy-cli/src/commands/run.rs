@@ -1,0 +1,280 @@
+//! `runvoy run`: start, stream, exit as the command did.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use runvoy_core::api::{Command, EndData, RunRequest, StatusData};
+use runvoy_core::id::{ExecutionId, RequestId};
+use runvoy_core::state::Status;
+
+use super::Context;
+use crate::args::{RunArgs, RunOptions};
+use crate::client::Client;
+use crate::client::stream::{FirstTry, Follow, FollowOptions, Format, Item};
+use crate::error::{CliError, Kind};
+use crate::outcome::Ending;
+use crate::output::{Chunk, Output};
+use crate::printer::{Printer, Progress};
+use crate::signals::Signals;
+use crate::{exit, quote, variables};
+
+/// How long leaving waits for the server to agree to a kill.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What an interrupt does to the execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnInterrupt {
+    /// It goes on.
+    Detach,
+    /// It is killed.
+    Kill,
+}
+
+/// A run, put together.
+#[derive(Clone, Debug)]
+pub(crate) struct RunSettings {
+    /// What is asked for.
+    pub(crate) request: RunRequest,
+    /// What makes it safe to ask twice.
+    pub(crate) idempotency_key: String,
+    /// What an interrupt does.
+    pub(crate) on_interrupt: OnInterrupt,
+}
+
+impl RunSettings {
+    /// From the options and the caller's environment.
+    pub(crate) fn new(
+        options: &RunOptions,
+        words: &[String],
+        environment: &variables::Environment,
+    ) -> Result<Self, CliError> {
+        let command = if options.no_shell { Command::Args(words.to_vec()) } else { quote::shell(words)? };
+        let request = RunRequest {
+            image: options.image.clone(),
+            env: variables::collect(&options.env_file, &options.env, environment)?,
+            timeout: options.timeout.map(|timeout| timeout.as_secs()),
+            grace: options.grace.map(|grace| grace.as_secs()),
+            stop_signal: options.stop_signal.clone(),
+            cpu: options.cpu,
+            memory: options.memory,
+            ..RunRequest::new(command)
+        };
+        let idempotency_key = RequestId::random().to_string();
+        Ok(Self { request, idempotency_key, on_interrupt: OnInterrupt::Detach })
+    }
+}
+
+/// The command.
+pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<u8, CliError> {
+    let mut settings = RunSettings::new(&args.options, &args.command, &std::env::vars_os().collect())?;
+    if args.stop_on_interrupt {
+        settings.on_interrupt = OnInterrupt::Kill;
+    }
+    if let Some(key) = &args.idempotency_key {
+        settings.idempotency_key.clone_from(key);
+    }
+    let client = context.client()?;
+    if args.detach {
+        let answer = client.run(&settings.request, &settings.idempotency_key).await?;
+        context.printer.data_line(&answer.value.execution_id.to_string())?;
+        return Ok(exit::OK);
+    }
+    execute(&client, &settings, context.printer).await
+}
+
+/// Runs to the end over any client; answers the exit code.
+pub(crate) async fn execute(
+    client: &Client,
+    settings: &RunSettings,
+    printer: Printer,
+) -> Result<u8, CliError> {
+    if stdin_is_a_pipe() {
+        printer.note("note: standard input is not sent to the command");
+    }
+    let mut signals = Signals::catch()?;
+    let mut progress = printer.progress("starting");
+    let answer = tokio::select! {
+        answer = client.run(&settings.request, &settings.idempotency_key) => answer?.value,
+        () = signals.next() => {
+            progress.clear();
+            return Err(CliError::new(Kind::Interrupted, "interrupted before the server had answered")
+                .hint("`runvoy list` shows whether the command was accepted"));
+        }
+    };
+    let id = answer.execution_id;
+    progress.set(&format!("{} {}", Short(id), answer.status.as_str().to_lowercase()));
+    let options = FollowOptions { format: Format::Blocks, tail: None, first_try: FirstTry::Repeats };
+    let session = Session {
+        client,
+        id,
+        printer,
+        progress,
+        signals,
+        output: Output::open()?,
+        follow: Follow::new(client, id, options),
+        on_interrupt: settings.on_interrupt,
+    };
+    session.stream().await
+}
+
+/// The first digits of an id, as people see it.
+pub(crate) struct Short(pub(crate) ExecutionId);
+
+impl std::fmt::Display for Short {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.8}", self.0.to_string())
+    }
+}
+
+struct Session<'a> {
+    client: &'a Client,
+    id: ExecutionId,
+    printer: Printer,
+    progress: Progress,
+    signals: Signals,
+    output: Output,
+    follow: Follow<'a>,
+    on_interrupt: OnInterrupt,
+}
+
+impl Session<'_> {
+    async fn stream(mut self) -> Result<u8, CliError> {
+        let mut pending: Option<Chunk> = None;
+        let mut interrupted = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.signals.next() => {
+                    self.progress.clear();
+                    if interrupted || self.on_interrupt == OnInterrupt::Detach {
+                        return Ok(self.leave(interrupted));
+                    }
+                    interrupted = true;
+                    self.printer.note(&format!("killing {}; interrupt again to leave at once", Short(self.id)));
+                    self.kill_while_listening().await?;
+                }
+                ready = self.output.ready(pending.is_some()) => match ready {
+                    Ok(()) => pending.take().into_iter().for_each(|chunk| self.output.push(chunk)),
+                    Err(error) => return self.output_gone(error).await,
+                },
+                item = self.follow.next(), if pending.is_none() => match item.map_err(|e| self.lost_sight(e))? {
+                    Item::Block(block) => {
+                        self.progress.clear();
+                        pending = Some(Chunk { stream: block.stream, bytes: block.bytes });
+                    }
+                    Item::End(end) => return self.end(&end, interrupted).await,
+                    item => self.tell(item),
+                },
+            }
+        }
+    }
+
+    /// What is not output.
+    fn tell(&mut self, item: Item) {
+        match item {
+            Item::Status(status) => self.status(&status),
+            Item::Gap(gap) => {
+                self.progress.clear();
+                self.printer.warn(&format!("{} log lines are missing here", gap.to.saturating_sub(gap.from)));
+            }
+            Item::Lost => {
+                self.progress.clear();
+                self.printer.note("note: the connection was lost; going on from the last line");
+            }
+            Item::Block(_) | Item::Line(_) | Item::End(_) => {}
+        }
+    }
+
+    fn status(&mut self, status: &StatusData) {
+        match status.status {
+            Status::Queued | Status::Starting => {
+                self.progress.set(&format!("{} {}", Short(self.id), status.status.as_str().to_lowercase()));
+            }
+            _ => self.progress.clear(),
+        }
+    }
+
+    async fn end(mut self, end: &EndData, interrupted: bool) -> Result<u8, CliError> {
+        self.progress.clear();
+        if let Err(error) = self.output.close().await {
+            return Err(error);
+        }
+        if !end.complete {
+            self.printer.warn("the log is incomplete: some of the command's output may be missing");
+        }
+        let verdict = Ending::from(end).verdict();
+        if interrupted {
+            self.printer.verdict(&format!("interrupted; {} is stopped", Short(self.id)));
+            return Ok(exit::INTERRUPTED);
+        }
+        if let Some(line) = &verdict.line {
+            let more = format!("`runvoy status {}` shows more", Short(self.id));
+            self.printer.verdict(&format!("runvoy: {line}; {more}"));
+        }
+        Ok(verdict.code)
+    }
+
+    /// Leaves the execution alone, or to the kill that was asked for.
+    fn leave(&self, killing: bool) -> u8 {
+        let id = Short(self.id);
+        self.printer.verdict(&if killing {
+            format!("left; {id} is being killed, `runvoy wait {id}` waits for it")
+        } else {
+            format!("detached; {id} goes on: `runvoy logs -f {id}` follows it, `runvoy kill {id}` stops it")
+        });
+        exit::INTERRUPTED
+    }
+
+    /// Kills; another interrupt does not wait for the answer.
+    async fn kill_while_listening(&mut self) -> Result<(), CliError> {
+        tokio::select! {
+            killed = self.client.kill(self.id, None) => killed.map(|_| ()),
+            () = self.signals.next() => {
+                let what = "interrupted before the server had agreed to the kill";
+                let hint = format!("run `runvoy kill {}`", Short(self.id));
+                Err(CliError::new(Kind::Interrupted, what).hint(hint))
+            }
+        }
+    }
+
+    /// Does to the execution what SIGPIPE would do to a command here.
+    async fn output_gone(mut self, error: CliError) -> Result<u8, CliError> {
+        self.progress.clear();
+        let killed = tokio::time::timeout(KILL_PATIENCE, self.client.kill(self.id, None)).await;
+        let id = Short(self.id);
+        match killed {
+            Ok(Ok(_)) => {
+                self.printer.verdict(&format!("runvoy: nobody reads the output; {id} is being stopped"))
+            }
+            _ => self.printer.verdict(&format!(
+                "runvoy: nobody reads the output, and {id} could not be stopped: run `runvoy kill {id}`"
+            )),
+        }
+        if error.kind == Kind::PipeClosed { Ok(exit::PIPE_CLOSED) } else { Err(error) }
+    }
+
+    /// The log cannot be followed; the execution is not affected.
+    fn lost_sight(&mut self, error: CliError) -> CliError {
+        self.progress.clear();
+        let id = Short(self.id);
+        let hint = format!("{id} goes on: `runvoy logs -f {id}` follows it");
+        error.hint(hint)
+    }
+}
+
+#[cfg(unix)]
+fn stdin_is_a_pipe() -> bool {
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::FileTypeExt as _;
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return false;
+    }
+    let file = stdin.as_fd().try_clone_to_owned().map(std::fs::File::from);
+    file.and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.file_type().is_fifo())
+}
+
+#[cfg(not(unix))]
+fn stdin_is_a_pipe() -> bool {
+    !std::io::stdin().is_terminal()
+}

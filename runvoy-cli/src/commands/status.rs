@@ -1,0 +1,47 @@
+//! `runvoy status`: one record.
+
+use runvoy_core::api::ExecutionRecord;
+
+use super::{Context, print_record};
+use crate::args::StatusArgs;
+use crate::duration;
+use crate::error::CliError;
+use crate::exit;
+use crate::printer::Printer;
+use crate::table;
+
+/// The command.
+pub(crate) async fn status(context: &Context, args: &StatusArgs) -> Result<u8, CliError> {
+    let record = context.client()?.execution(&args.id).await?;
+    print_record(context.printer, &record, args.output.json())?;
+    Ok(exit::OK)
+}
+
+/// A record for people: a field a line, empty ones left out.
+pub(crate) fn print(printer: Printer, record: &ExecutionRecord) -> Result<(), CliError> {
+    let time = |time: Option<jiff::Timestamp>| time.map(|time| time.to_string());
+    let took = record.started_at.zip(record.completed_at).map(|(from, to)| {
+        let seconds = (to.as_millisecond() - from.as_millisecond()) / 1000;
+        duration::show(u64::try_from(seconds).unwrap_or(0))
+    });
+    let fields = [
+        ("id", Some(record.execution_id.to_string())),
+        ("status", Some(record.status.to_string())),
+        ("reason", record.status_reason.map(|reason| reason.to_string())),
+        ("detail", record.status_detail.clone()),
+        ("exit code", record.exit_code.map(|code| code.to_string())),
+        ("command", Some(record.command.clone())),
+        ("image", Some(record.image_id.clone())),
+        ("user", Some(record.created_by.to_string())),
+        ("created", time(Some(record.created_at))),
+        ("started", time(record.started_at)),
+        ("completed", time(record.completed_at)),
+        ("took", took),
+        ("timeout", Some(duration::show(record.timeout))),
+        ("stopped by", record.stopped_by.as_ref().map(ToString::to_string)),
+        ("log lines", record.log_events.map(|events| events.to_string())),
+        ("log bytes", record.log_bytes.map(|bytes| bytes.to_string())),
+        ("masked", record.log_replacements.filter(|count| *count > 0).map(|count| count.to_string())),
+    ];
+    printer.data(table::fields(&fields).as_bytes())
+}

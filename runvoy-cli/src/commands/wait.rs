@@ -1,0 +1,28 @@
+//! `runvoy wait`: block until an execution ends, exit as its command did.
+
+use super::run::Short;
+use super::{Context, print_record};
+use crate::args::{OutputFormat, WaitArgs};
+use crate::error::{CliError, Kind};
+use crate::outcome::Ending;
+
+/// The command.
+pub(crate) async fn wait(context: &Context, args: &WaitArgs) -> Result<u8, CliError> {
+    let client = context.client()?;
+    let printer = context.printer;
+    let mut progress = printer.progress(&format!("waiting for {}", args.id.as_str()));
+    let ended = client.wait(&args.id, args.timeout).await;
+    progress.clear();
+    let Some(record) = ended? else {
+        let what = format!("{} has not ended in time; it goes on", args.id.as_str());
+        return Err(CliError::new(Kind::TryLater, what).hint("wait longer, or stop it with `runvoy kill`"));
+    };
+    if let Some(format) = args.output {
+        print_record(printer, &record, format == OutputFormat::Json)?;
+    }
+    let verdict = Ending::from(&record.value).verdict();
+    if let Some(line) = &verdict.line {
+        printer.verdict(&format!("runvoy: {}: {line}", Short(record.value.execution_id)));
+    }
+    Ok(verdict.code)
+}

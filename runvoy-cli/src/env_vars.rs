@@ -1,0 +1,27 @@
+//! Every environment variable that `runvoy` reads.
+
+/// Names another configuration file.
+pub(crate) const CONFIG: &str = "RUNVOY_CONFIG";
+/// Picks a profile.
+pub(crate) const PROFILE: &str = "RUNVOY_PROFILE";
+/// The server.
+pub(crate) const API_ENDPOINT: &str = "RUNVOY_API_ENDPOINT";
+/// The API key.
+pub(crate) const API_KEY: &str = "RUNVOY_API_KEY";
+/// Variables of a run begin with this.
+pub(crate) const USER_PREFIX: &str = "RUNVOY_USER_";
+/// Names the agent's executable.
+pub(crate) const AGENT: &str = "RUNVOY_AGENT";
+/// Turns colours off.
+pub(crate) const NO_COLOR: &str = "NO_COLOR";
+
+/// The table of the reference.
+pub(crate) const TABLE: &[(&str, &str)] = &[
+    (CONFIG, "configuration file; `~/.runvoy/config.yaml` otherwise"),
+    (PROFILE, "profile of the configuration file; `--profile` beats it"),
+    (API_ENDPOINT, "server, instead of the file's; the file's key is not sent to it"),
+    (API_KEY, "API key, instead of the file's"),
+    ("RUNVOY_USER_<NAME>", "variable NAME of every `run`"),
+    (AGENT, "agent executable of `local serve` and `local run`; the embedded one otherwise"),
+    (NO_COLOR, "no colours, when set to anything"),
+];

@@ -1,0 +1,80 @@
+//! Aligned text.
+
+use std::fmt::Write as _;
+
+/// Between columns.
+const GAP: usize = 2;
+
+/// `name: value` lines, values aligned; fields without a value are left out.
+pub(crate) fn fields(fields: &[(&str, Option<String>)]) -> String {
+    let shown = || {
+        let present = fields.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+        present.filter(|(_, value)| !value.is_empty())
+    };
+    let width = shown().map(|(name, _)| name.len()).max().unwrap_or(0) + GAP;
+    shown().fold(String::new(), |mut out, (name, value)| {
+        let _ = writeln!(out, "{:width$}{}", format!("{name}:"), clean(value));
+        out
+    })
+}
+
+/// Rows under a heading, columns aligned. `width` cuts the last column where it would wrap.
+pub(crate) fn rows<const N: usize>(head: [&str; N], rows: &[[String; N]], width: Option<usize>) -> String {
+    let mut all: Vec<[String; N]> = vec![head.map(str::to_owned)];
+    all.extend(rows.iter().map(|row| row.each_ref().map(|cell| clean(cell))));
+    let mut widths = [0; N];
+    for row in &all {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(console::measure_text_width(cell));
+        }
+    }
+    let mut out = String::new();
+    for row in &all {
+        let mut line = String::new();
+        for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
+            line.push_str(cell);
+            let pad = width.saturating_sub(console::measure_text_width(cell)) + GAP;
+            if at + 1 < N {
+                line.extend(std::iter::repeat_n(' ', pad));
+            }
+        }
+        let line = width.map_or(line.as_str().into(), |width| console::truncate_str(&line, width, "…"));
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    out
+}
+
+/// Width to cut at: a terminal's; a pipe gets everything.
+pub(crate) fn width() -> Option<usize> {
+    let terminal = console::Term::stdout();
+    terminal.size_checked().map(|(_, columns)| usize::from(columns)).filter(|columns| *columns > 0)
+}
+
+/// On one line, and without anything that drives a terminal.
+fn clean(text: &str) -> String {
+    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_the_last_is_cut() {
+        let cells = [["a".into(), "one\ntwo \u{1b}[31m".into()], ["äöü".into(), "x".repeat(30)]];
+        let want = format!("ID   COMMAND\na    one two  [31m\näöü  {}\n", "x".repeat(30));
+        assert_eq!(rows(["ID", "COMMAND"], &cells, None), want);
+        assert_eq!(rows(["ID", "COMMAND"], &cells, Some(10)), "ID   COMM…\na    one …\näöü  xxxx…\n");
+    }
+
+    #[test]
+    fn empty_fields_are_left_out() {
+        let text = fields(&[
+            ("id", Some("7".into())),
+            ("longer", Some("x".into())),
+            ("none", None),
+            ("no", Some(String::new())),
+        ]);
+        assert_eq!(text, "id:     7\nlonger: x\n");
+    }
+}

@@ -1,0 +1,126 @@
+use std::time::Duration;
+
+use crate::common::{Answer, Server, TestEnv};
+use crate::{ID, block, end, record};
+
+#[test]
+fn a_record_is_shown_or_passed_on_as_it_is() {
+    let server = Server::new([record("RUNNING", "null", "null"), record("RUNNING", "null", "null")]);
+    let env = TestEnv::new(&server.endpoint);
+    let ran = env.run(&["status", "0f5ac3"]);
+    insta::assert_snapshot!(ran.stdout, @r"
+    id:      0f5ac3de00000000000000000000abcd
+    status:  RUNNING
+    command: make test
+    user:    a@b
+    created: 2026-01-05T10:00:00Z
+    started: 2026-01-05T10:00:01Z
+    timeout: 1h00m
+    ");
+    let ran = env.run(&["status", "0f5ac3", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(json["execution_id"], ID);
+    assert_eq!(server.lines()[0], "GET /api/v1/executions/0f5ac3");
+}
+
+#[test]
+fn a_list_is_a_table() {
+    let list = format!(
+        r#"[{{"execution_id":"{ID}","created_by":"dev@acme.test","owned_by":[],"command":"make\ntest","image_id":"",
+        "started_at":"2026-01-05T10:00:00Z","completed_at":"2026-01-05T10:01:09Z","status":"FAILED","status_reason":"exited",
+        "exit_code":2,"duration_seconds":69,"created_by_request_id":"{ID}","modified_by_request_id":"{ID}","cloud":"LOCAL"}}]"#
+    );
+    let server = Server::new([Answer::json(200, &list), Answer::json(200, &list), Answer::json(200, "[]")]);
+    let env = TestEnv::new(&server.endpoint);
+    let ran = env.run(&["list", "--status", "failed,STOPPED", "--user", "dev@acme.test", "--limit", "3"]);
+    insta::assert_snapshot!(ran.stdout, @r"
+    ID        STATUS  EXIT  STARTED               TOOK   USER           COMMAND
+    0f5ac3de  FAILED  2     2026-01-05 10:00:00Z  1m09s  dev@acme.test  make test
+    ");
+    assert_eq!(env.run(&["list", "--all", "-o", "json"]).stdout.trim(), list);
+    let ran = env.run(&["list"]);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str(), ran.code), ("", "no executions\n", 0));
+    let asked = server.lines();
+    assert_eq!(asked[0], "GET /api/v1/executions?limit=3&status=FAILED%2CSTOPPED&user=dev%40acme.test");
+    assert_eq!(asked[1], "GET /api/v1/executions?limit=0");
+}
+
+#[test]
+fn a_log_of_the_past_is_printed_byte_for_byte() {
+    let log = block("stdout", 1, r#""text":"a\n""#)
+        + &block("stderr", 2, r#""text":"b\n""#)
+        + &end("SUCCEEDED", "exited", "0");
+    let server = Server::new([
+        record("SUCCEEDED", "\"exited\"", "0"),
+        Answer::events(&log),
+        record("SUCCEEDED", "\"exited\"", "0"),
+        Answer::events(&log),
+    ]);
+    let env = TestEnv::new(&server.endpoint);
+    let ran = env.run(&["logs", ID, "--tail", "2"]);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str(), ran.code), ("a\n", "b\n", 0));
+    let ran = env.run(&["logs", ID, "--timestamps"]);
+    assert_eq!(ran.stdout, "2026-01-05T10:00:01.123Z a\n");
+}
+
+#[test]
+fn a_live_log_is_printed_so_far() {
+    let event = |n: u32| {
+        format!(r#"{{"event_id":"{ID}-{n:06}","timestamp":{n},"stream":"stdout","message":"line {n}"}}"#)
+    };
+    let page = |events: &str, next| {
+        Answer::json(200, &format!(r#"{{"events":[{events}],"next":"{next}","complete":false}}"#))
+    };
+    let script = || {
+        let first = format!("{},{}", event(0), event(1));
+        [record("RUNNING", "null", "null"), page(&first, 2), page(&event(2), 3), page("", 3)]
+    };
+    let server = Server::new(script().into_iter().chain(script()));
+    let env = TestEnv::new(&server.endpoint);
+    assert_eq!(env.run(&["logs", ID]).stdout, "line 0\nline 1\nline 2\n");
+    let json = env.run(&["logs", ID, "-o", "json"]).stdout;
+    let events: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    assert_eq!(events.len(), 3);
+    assert!(server.lines()[3].ends_with("&after=3"), "{:?}", server.lines());
+}
+
+#[test]
+fn a_followed_log_as_json_is_one_event_a_line() {
+    let event = format!(r#"{{"event_id":"{ID}-000000","timestamp":1,"stream":"stdout","message":"x"}}"#);
+    let log = format!("event: log\nid: 1\ndata: {event}\n\n{}", end("SUCCEEDED", "exited", "0"));
+    let server = Server::new([record("RUNNING", "null", "null"), Answer::events(&log)]);
+    let ran = TestEnv::new(&server.endpoint).run(&["logs", "-f", ID, "-o", "json"]);
+    assert_eq!(ran.stdout, format!("{event}\n"));
+}
+
+#[test]
+fn a_kill_waits_until_it_is_stopped() {
+    let killed = Answer::json(200, &format!(r#"{{"execution_id":"{ID}","message":"stopping"}}"#));
+    let server =
+        Server::new([killed, record("TERMINATING", "null", "null"), record("STOPPED", "\"killed\"", "143")]);
+    let ran = TestEnv::new(&server.endpoint).run(&["kill", ID, "--grace", "5s"]);
+    assert_eq!((ran.stderr.as_str(), ran.code), ("0f5ac3de is stopped: STOPPED\n", 0));
+    assert_eq!(server.asked()[0].body, r#"{"grace":5}"#);
+
+    let server = Server::new([Answer::with(204, "text/plain", ""), record("SUCCEEDED", "\"exited\"", "0")]);
+    let ran = TestEnv::new(&server.endpoint).run(&["kill", ID]);
+    assert_eq!((ran.stderr.as_str(), ran.code), ("0f5ac3de was over already: SUCCEEDED\n", 0));
+}
+
+#[test]
+fn wait_exits_as_the_command_did() {
+    let server = Server::new([
+        record("RUNNING", "null", "null"),
+        Answer::error(503, "draining", ""),
+        record("FAILED", "\"exited\"", "9"),
+    ]);
+    let ran = TestEnv::new(&server.endpoint).run(&["wait", ID]);
+    assert_eq!((ran.stderr.as_str(), ran.code), ("", 9));
+    assert!(server.lines()[0].ends_with("?wait=20"));
+
+    let server = Server::new((0..9).map(|_| record("RUNNING", "null", "null")));
+    let begun = std::time::Instant::now();
+    let ran = TestEnv::new(&server.endpoint).run(&["wait", ID, "--timeout", "1s"]);
+    assert_eq!(ran.code, 75, "{}", ran.stderr);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}

@@ -1,0 +1,67 @@
+//! What the data directory shows, and what it hides.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::harness::{KEY, Server, stderr, stdout, until};
+
+/// Files below `dir` that hold `needle`.
+fn holding(dir: &Path, needle: &[u8]) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(holding(&path, needle));
+        } else if std::fs::read(&path).is_ok_and(|bytes| bytes.windows(needle.len()).any(|part| part == needle)) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn variables_and_keys_are_nowhere_on_disk() {
+    let server = Server::start();
+    let go = server.dir.path().join("go");
+    let wait = format!("while [ ! -e {} ]; do sleep 0.01; done", go.display());
+    let run = server.run(&["run", "--detach", "-e", "TOKEN=find-me-if-you-can", "--", &wait]);
+    let id = stdout(&run).trim().to_owned();
+    until("it runs", || server.record(&id)["status"] == "RUNNING");
+    for needle in [b"find-me-if-you-can".as_slice(), KEY.as_bytes()] {
+        assert_eq!(holding(&server.data_dir(), needle), Vec::<std::path::PathBuf>::new());
+    }
+    std::fs::write(&go, "").unwrap();
+    server.ended(&id);
+    let rows = std::process::Command::new("sqlite3")
+        .arg(server.data_dir().join("runvoy.db"))
+        .arg(".dump")
+        .output()
+        .unwrap();
+    assert!(rows.status.success(), "{}", stderr(&rows));
+    assert!(stdout(&rows).contains(&id) && stdout(&rows).contains("SUCCEEDED"));
+    assert!(!stdout(&rows).contains("find-me"));
+}
+
+#[test]
+fn only_the_owner_may_look() {
+    let server = Server::start();
+    server.detach("true");
+    for name in ["", "runvoy.db", "master.key", "executions"] {
+        let mode = std::fs::metadata(server.data_dir().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
+    }
+}
+
+#[test]
+fn records_are_listed_and_shown() {
+    let server = Server::start();
+    let id = server.detach("exit 3");
+    server.ended(&id);
+    let list = stdout(&server.run(&["list"]));
+    assert!(list.contains(&id[..8]) && list.contains("FAILED"), "{list}");
+    assert_eq!(server.record(&id[..8])["execution_id"], id.as_str());
+    let health: serde_json::Value = serde_json::from_slice(&server.run(&["health", "-o", "json"]).stdout).unwrap();
+    assert_eq!((&health["status"], &health["provider"]), (&"ok".into(), &"LOCAL".into()));
+    let me: serde_json::Value = serde_json::from_slice(&server.run(&["whoami", "-o", "json"]).stdout).unwrap();
+    assert_eq!((&me["email"], &me["role"]), (&"admin@localhost".into(), &"admin".into()));
+}

@@ -1,0 +1,162 @@
+//! Who may do what, and the shapes that clients know.
+
+use axum::body::Body;
+use http::{Method, Request, StatusCode};
+use runvoy_core::id::{Email, RequestId, Role};
+
+use super::server::{Answer, Server, key};
+
+const RUN: &str = r#"{"command":"true"}"#;
+
+async fn status(server: &Server, role: Role, method: Method, path: &str) -> u16 {
+    let body = if method == Method::POST { RUN } else { "" };
+    server.ask_as(Some(&key(role)), method, path, body).await.status.as_u16()
+}
+
+#[tokio::test]
+async fn every_route_and_role_as_the_matrix_says() {
+    let server = Server::new().await;
+    let theirs = server.run("true").await;
+    let owned = server.ask_as(Some(&key(Role::Developer)), Method::POST, "/run", RUN).await.json();
+    let own = owned["execution_id"].as_str().unwrap();
+    let execution = |id: &str, rest: &str| format!("/executions/{id}{rest}");
+    // method, path, then admin, operator, developer, viewer
+    let rows: Vec<(Method, String, [u16; 4])> = vec![
+        (Method::GET, "/me".into(), [200, 200, 200, 200]),
+        (Method::POST, "/run".into(), [202, 202, 202, 403]),
+        (Method::GET, "/executions".into(), [200, 200, 200, 200]),
+        (Method::GET, "/executions/".into(), [200, 200, 200, 200]),
+        (Method::GET, execution(&theirs, ""), [200, 200, 403, 403]),
+        (Method::GET, execution(&theirs, "/status"), [200, 200, 403, 403]),
+        (Method::GET, execution(&theirs, "/logs"), [200, 200, 403, 403]),
+        (Method::GET, execution(&theirs, "/logs?limit=1"), [200, 200, 403, 403]),
+        (Method::GET, execution(&theirs, "/logs/stream"), [200, 200, 403, 403]),
+        (Method::DELETE, execution(&theirs, ""), [204, 204, 403, 403]),
+        (Method::GET, execution(own, ""), [200, 200, 200, 403]),
+        (Method::GET, execution(own, "/status"), [200, 200, 200, 403]),
+        (Method::GET, execution(own, "/logs"), [200, 200, 200, 403]),
+        (Method::GET, execution(own, "/logs/stream"), [200, 200, 200, 403]),
+        (Method::DELETE, execution(own, ""), [204, 204, 204, 403]),
+    ];
+    for (method, path, expected) in rows {
+        for (role, expected) in Role::ALL.into_iter().zip(expected) {
+            let found = status(&server, role, method.clone(), &path).await;
+            assert_eq!(found, expected, "{method} {path} as {role}");
+        }
+        if path != "/executions/" {
+            for (bad, code) in [(None, None), (Some("unknown-key-of-24-characters"), Some("INVALID_API_KEY"))] {
+                let answer = server.ask_as(bad, method.clone(), &path, Body::empty()).await;
+                assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}");
+                assert_eq!(answer.json()["code"].as_str(), code);
+                assert_eq!(answer.json()["error"], "Unauthorized");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_learns_nothing_from_a_bad_body() {
+    let server = Server::new().await;
+    let answer = server.ask_as(Some(&key(Role::Viewer)), Method::POST, "/run", "{").await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn who_has_no_key_is_not_told_which_paths_exist() {
+    let server = Server::new().await;
+    for path in ["/executions/x/y", "/users", "/users/nobody", "/images/a", "/secrets", "/trace/1", "/run/x"] {
+        let answer = server.ask_as(None, Method::GET, path, Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(server.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_key_fails_on_its_next_request() {
+    let server = Server::new().await;
+    assert_eq!(status(&server, Role::Operator, Method::GET, "/me").await, 200);
+    let email: Email = "operator@acme.test".parse().unwrap();
+    server.ports.keys.revoke(&email, RequestId::from_u128(2)).await.unwrap();
+    let answer = server.ask_as(Some(&key(Role::Operator)), Method::GET, "/me", Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(answer.json()["code"], "API_KEY_REVOKED");
+}
+
+/// A body whose ids and times are replaced, so that it can be compared.
+fn shape(answer: &Answer) -> String {
+    let hex = |text: &str| -> String {
+        let mut out = String::new();
+        let mut run = String::new();
+        for c in text.chars().chain(['\n']) {
+            if c.is_ascii_hexdigit() && !c.is_ascii_uppercase() {
+                run.push(c);
+            } else {
+                out.push_str(if run.len() == 32 { "<id>" } else { &run });
+                run.clear();
+                out.push(c);
+            }
+        }
+        out
+    };
+    format!("{}\n{}", answer.status.as_u16(), hex(&answer.text).trim_end())
+}
+
+#[tokio::test]
+async fn the_shapes_are_those_that_clients_know() {
+    let server = Server::new().await;
+    let body = r#"{"command":"make test","env":{"CI":"1"}}"#;
+    let run = server.ask(Method::POST, "/run", body).await;
+    let id = run.json()["execution_id"].as_str().unwrap().to_owned();
+    assert!(run.headers["x-request-id"].to_str().unwrap().len() == 32);
+    server.settle().await;
+    let mut shown = vec![("POST /run".to_owned(), shape(&run))];
+    for path in ["/health", "/me", "/executions"] {
+        shown.push((format!("GET {path}"), shape(&server.get(path).await)));
+    }
+    for rest in ["", "/status", "/logs", "/logs?limit=10", "/logs/stream", "/logs/stream?format=blocks"] {
+        let answer = server.get(&format!("/executions/{id}{rest}")).await;
+        shown.push((format!("GET /executions/{{id}}{rest}"), shape(&answer)));
+    }
+    let all: String = shown.into_iter().map(|(name, shape)| format!("{name}\n{shape}\n\n")).collect();
+    insta::assert_snapshot!(all);
+}
+
+#[tokio::test]
+async fn the_same_request_with_the_same_key_is_one_execution() {
+    let server = Server::new().await;
+    let ask = async |idempotency: &str, body: &'static str, role: Role| {
+        let request = Request::post("/api/v1/run")
+            .header("X-API-Key", key(role))
+            .header("Idempotency-Key", idempotency)
+            .body(Body::from(body))
+            .unwrap();
+        server.send(request).await
+    };
+    let first = ask("k", RUN, Role::Admin).await.json()["execution_id"].clone();
+    assert_eq!(ask("k", RUN, Role::Admin).await.json()["execution_id"], first);
+    let other = ask("k", r#"{"command":"false"}"#, Role::Admin).await;
+    assert_eq!((other.status, other.json()["code"].as_str()), (StatusCode::CONFLICT, Some("IDEMPOTENCY_CONFLICT")));
+    // A key belongs to its user.
+    assert_ne!(ask("k", RUN, Role::Developer).await.json()["execution_id"], first);
+    assert_eq!(ask("k", RUN, Role::Viewer).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(server.executions().await, 2);
+}
+
+#[tokio::test]
+async fn a_list_is_paged_filtered_and_whole() {
+    let server = Server::new().await;
+    for n in 0..25 {
+        server.run(&format!("echo {n}")).await;
+    }
+    server.settle().await;
+    let count = async |query: &str| server.get(&format!("/executions{query}")).await.json().as_array().unwrap().len();
+    assert_eq!(count("").await, 10);
+    assert_eq!(count("?limit=0").await, 25);
+    assert_eq!(count("?limit=25&status=SUCCEEDED").await, 25);
+    assert_eq!(count("?limit=25&status=running,%20SUCCEEDED").await, 25);
+    assert_eq!(count("?status=NONSENSE").await, 0);
+    assert_eq!(count("?user=developer@acme.test").await, 0);
+    let page = server.get("/executions?limit=20").await.json();
+    let last = page[19]["execution_id"].as_str().unwrap();
+    assert_eq!(count(&format!("?after={last}&limit=20")).await, 5);
+}

@@ -1,0 +1,118 @@
+//! A port that does not answer is 503, never "not found" or "unauthorized"; nothing is half done.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Method, StatusCode};
+use runvoy_core::port::{AuthorizerError, ExecutorError, LogError, StoreError};
+use runvoy_core::testing::mocks::{MockAuditLog, MockAuthorizer, MockExecutionStore, MockExecutor, MockKeyStore, MockLogSource};
+
+use super::server::Server;
+
+const ID: &str = "0123456789abcdef0123456789abcdef";
+
+fn down() -> StoreError {
+    StoreError::unavailable("the wire is cut")
+}
+
+async fn assert_down(server: &Server, method: Method, path: &str, code: &str) {
+    let body = if method == Method::POST { r#"{"command":"true"}"# } else { "" };
+    let answer = server.ask(method.clone(), path, body).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{method} {path}: {}", answer.text);
+    assert_eq!(answer.json()["code"], code, "{method} {path}");
+    assert!(answer.headers.contains_key("retry-after"));
+    assert!(!answer.text.contains("wire"), "a cause is for the log alone: {}", answer.text);
+}
+
+#[tokio::test]
+async fn a_key_store_that_is_down_is_no_unknown_key() {
+    let mut keys = MockKeyStore::new();
+    keys.expect_find().returning(|_| Err(down()));
+    let server = Server::with(|ports| ports.keys = Arc::new(keys)).await;
+    for (method, path) in [(Method::GET, "/me"), (Method::POST, "/run"), (Method::GET, "/nothing/of/this")] {
+        if path == "/nothing/of/this" {
+            assert_eq!(server.ask(method, path, Body::empty()).await.status, StatusCode::NOT_FOUND);
+        } else {
+            assert_down(&server, method, path, "DATABASE_ERROR").await;
+        }
+    }
+    assert_down(&server, Method::GET, "/executions/x/y", "DATABASE_ERROR").await;
+}
+
+#[tokio::test]
+async fn an_execution_store_that_is_down_is_no_missing_execution() {
+    let mut executions = MockExecutionStore::new();
+    executions.expect_get().returning(|_| Err(down()));
+    executions.expect_find().returning(|_| Err(down()));
+    executions.expect_list().returning(|_| Err(down()));
+    executions.expect_create().returning(|_| Err(down()));
+    let server = Server::with(|ports| ports.executions = Arc::new(executions)).await;
+    for rest in ["", "/status", "/logs", "/logs?limit=1", "/logs/stream"] {
+        assert_down(&server, Method::GET, &format!("/executions/{ID}{rest}"), "DATABASE_ERROR").await;
+    }
+    assert_down(&server, Method::GET, "/executions/012345", "DATABASE_ERROR").await;
+    assert_down(&server, Method::DELETE, &format!("/executions/{ID}"), "DATABASE_ERROR").await;
+    assert_down(&server, Method::GET, "/executions", "DATABASE_ERROR").await;
+    assert_down(&server, Method::POST, "/run", "DATABASE_ERROR").await;
+}
+
+#[tokio::test]
+async fn nothing_happens_that_cannot_be_audited() {
+    let mut audit = MockAuditLog::new();
+    audit.expect_append().returning(|_| Err(down()));
+    let server = Server::with(|ports| ports.audit = Arc::new(audit)).await;
+    assert_down(&server, Method::POST, "/run", "DATABASE_ERROR").await;
+    assert_eq!(server.executions().await, 0);
+}
+
+#[tokio::test]
+async fn an_authorizer_that_cannot_decide_allows_nothing_and_denies_nothing() {
+    let mut authorizer = MockAuthorizer::new();
+    authorizer
+        .expect_authorize()
+        .returning(|_| Err(AuthorizerError { what: "policies unreadable".to_owned(), source: Some("the wire is cut".into()) }));
+    let server = Server::with(|ports| ports.authorizer = Arc::new(authorizer)).await;
+    assert_down(&server, Method::POST, "/run", "SERVICE_UNAVAILABLE").await;
+    assert_down(&server, Method::GET, "/executions", "SERVICE_UNAVAILABLE").await;
+}
+
+#[tokio::test]
+async fn an_executor_that_takes_nothing_is_asked_before_anything_is_stored() {
+    let mut executor = MockExecutor::new();
+    executor.expect_capabilities().returning(Default::default);
+    executor.expect_admit().returning(|| Err(ExecutorError::unavailable("the wire is cut")));
+    let server = Server::with(|ports| ports.executor = Arc::new(executor)).await;
+    assert_down(&server, Method::POST, "/run", "SERVICE_UNAVAILABLE").await;
+    assert_eq!(server.executions().await, 0);
+}
+
+#[tokio::test]
+async fn an_executor_that_fails_after_the_record_leaves_the_execution_to_be_mended() {
+    let mut executor = MockExecutor::new();
+    executor.expect_capabilities().returning(Default::default);
+    executor.expect_admit().returning(|| Ok(()));
+    executor.expect_start().times(1).returning(|_| Err(ExecutorError::unavailable("the wire is cut")));
+    let server = Server::with(|ports| ports.executor = Arc::new(executor)).await;
+    let id = server.run("true").await;
+    assert_eq!(server.get(&format!("/executions/{id}/status")).await.json()["status"], "STARTING");
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_read_is_no_empty_log() {
+    let mut logs = MockLogSource::new();
+    logs.expect_read().returning(|_, _, _| Err(LogError::unavailable("the wire is cut")));
+    let server = Server::with(|ports| ports.logs = Arc::new(logs)).await;
+    let id = server.run("true").await;
+    assert_down(&server, Method::GET, &format!("/executions/{id}/logs?limit=1"), "SERVICE_UNAVAILABLE").await;
+    let first = server.get(&format!("/executions/{id}/logs/stream")).await;
+    assert!(first.status == StatusCode::OK || first.status == StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_draining_server_takes_nothing_new_and_goes_on_answering() {
+    let server = Server::new().await;
+    let id = server.run("true").await;
+    server.runvoy.drain();
+    assert_down(&server, Method::POST, "/run", "SERVICE_UNAVAILABLE").await;
+    assert_eq!(server.get(&format!("/executions/{id}")).await.status, StatusCode::OK);
+}

@@ -1,0 +1,152 @@
+//! A service over the memory ports behind its router, with one user of each role.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use runvoy_core::cedar::CedarAuthorizer;
+use runvoy_core::clock::Clock as _;
+use runvoy_core::id::{RequestId, Role};
+use runvoy_core::key::ApiKey;
+use runvoy_core::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LogSource, User};
+use runvoy_core::testing::ManualClock;
+use runvoy_core::{Config, Runvoy};
+use runvoy_local::memory::{MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLogs, ScriptedExecutor};
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+/// The ports, each to be replaced by a test that wants another.
+pub struct Ports {
+    pub keys: Arc<dyn KeyStore>,
+    pub executions: Arc<dyn ExecutionStore>,
+    pub executor: Arc<dyn Executor>,
+    pub logs: Arc<dyn LogSource>,
+    pub audit: Arc<dyn AuditLog>,
+    pub authorizer: Arc<dyn Authorizer>,
+    pub config: Config,
+}
+
+pub struct Server {
+    pub router: Router,
+    pub runvoy: Runvoy,
+    pub ports: Ports,
+    pub scripted: Arc<ScriptedExecutor>,
+    pub logs: Arc<MemoryLogs>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
+    }
+}
+
+/// The key of the user of a role.
+pub fn key(role: Role) -> String {
+    format!("{role}-key-for-tests-only-000000")
+}
+
+impl Server {
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A server some of whose ports are others.
+    pub async fn with(change: impl FnOnce(&mut Ports)) -> Self {
+        let clock = Arc::new(ManualClock::default());
+        let logs = Arc::new(MemoryLogs::default());
+        let scripted = Arc::new(ScriptedExecutor::new(Arc::clone(&logs), clock.clone()));
+        let keys = Arc::new(MemoryKeyStore::default());
+        for role in Role::ALL {
+            let user = User {
+                email: format!("{role}@acme.test").parse().unwrap(),
+                role,
+                created_at: clock.now(),
+                revoked: false,
+                key_expires_at: None,
+                created_by_request_id: RequestId::from_u128(1),
+                modified_by_request_id: RequestId::from_u128(1),
+            };
+            keys.insert(user, ApiKey::parse(&key(role)).unwrap().hash()).await.unwrap();
+        }
+        let mut ports = Ports {
+            keys,
+            executions: Arc::new(MemoryExecutionStore::default()),
+            executor: scripted.clone(),
+            logs: logs.clone(),
+            audit: Arc::new(MemoryAuditLog::default()),
+            authorizer: Arc::new(CedarAuthorizer::builtin().unwrap()),
+            config: Config::default(),
+        };
+        change(&mut ports);
+        let runvoy = Runvoy::builder()
+            .keys(ports.keys.clone())
+            .executions(ports.executions.clone())
+            .executor(ports.executor.clone())
+            .logs(ports.logs.clone())
+            .audit(ports.audit.clone())
+            .authorizer(ports.authorizer.clone())
+            .config(ports.config.clone())
+            .clock(clock)
+            .build()
+            .unwrap();
+        let router = runvoy_core::http::router(runvoy.clone());
+        Self { router, runvoy, ports, scripted, logs }
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8(bytes.to_vec()).unwrap(),
+        }
+    }
+
+    /// Asks as the admin.
+    pub async fn ask(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
+        self.ask_as(Some(&key(Role::Admin)), method, path, body).await
+    }
+
+    pub async fn ask_as(
+        &self,
+        key: Option<&str>,
+        method: Method,
+        path: &str,
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
+        if let Some(key) = key {
+            request = request.header("X-API-Key", key);
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, Body::empty()).await
+    }
+
+    /// Starts a command as the admin and answers its execution's id.
+    pub async fn run(&self, command: &str) -> String {
+        let body = serde_json::json!({ "command": command }).to_string();
+        let answer = self.ask(Method::POST, "/run", body).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+        answer.json()["execution_id"].as_str().unwrap().to_owned()
+    }
+
+    /// How many executions there are.
+    pub async fn executions(&self) -> usize {
+        self.get("/executions?limit=0").await.json().as_array().unwrap().len()
+    }
+}

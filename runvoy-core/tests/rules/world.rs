@@ -1,0 +1,149 @@
+//! A platform whose tasks start late, twice or never, as the test says.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use runvoy_core::clock::Clock as _;
+use runvoy_core::execution::TaskHandle;
+use runvoy_core::id::ExecutionId;
+use runvoy_core::port::{Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskExit, TaskState};
+use runvoy_core::testing::ManualClock;
+use runvoy_task::EndReason;
+
+/// What the platform has of one execution.
+#[derive(Clone, Debug, Default)]
+pub struct Job {
+    gate: Option<Claim>,
+    /// Tasks that were started and have not reached the gate.
+    pub pending: u32,
+    pub running: bool,
+    stopping: bool,
+    exit: Option<TaskExit>,
+    /// How often the command was run.
+    pub runs: u32,
+}
+
+pub struct World {
+    jobs: Mutex<BTreeMap<ExecutionId, Job>>,
+    clock: Arc<ManualClock>,
+    /// Nobody can tell what is going on.
+    fog: Mutex<bool>,
+}
+
+impl World {
+    pub fn new(clock: Arc<ManualClock>) -> Self {
+        Self { jobs: Mutex::default(), clock, fog: Mutex::new(false) }
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, BTreeMap<ExecutionId, Job>> {
+        self.jobs.lock().unwrap()
+    }
+
+    pub fn job(&self, id: ExecutionId) -> Job {
+        self.jobs().get(&id).cloned().unwrap_or_default()
+    }
+
+    pub fn ids(&self) -> Vec<ExecutionId> {
+        self.jobs().keys().copied().collect()
+    }
+
+    pub fn set_fog(&self, fog: bool) {
+        *self.fog.lock().unwrap() = fog;
+    }
+
+    /// A pending task reaches the gate.
+    pub fn claim(&self, id: ExecutionId) {
+        let mut jobs = self.jobs();
+        let Some(job) = jobs.get_mut(&id).filter(|job| job.pending > 0) else { return };
+        job.pending -= 1;
+        if job.gate.is_none() {
+            job.gate = Some(Claim::Claimed);
+            job.running = true;
+            job.runs += 1;
+        }
+    }
+
+    /// A pending task dies before it reaches the gate.
+    pub fn never(&self, id: ExecutionId) {
+        if let Some(job) = self.jobs().get_mut(&id) {
+            job.pending = job.pending.saturating_sub(1);
+        }
+    }
+
+    /// The running command ends by itself, or by the signal it was sent.
+    pub fn exit(&self, id: ExecutionId, code: i32) {
+        let now = self.clock.now();
+        if let Some(job) = self.jobs().get_mut(&id).filter(|job| job.running) {
+            job.running = false;
+            job.exit = Some(TaskExit {
+                exit_code: Some(if job.stopping { 143 } else { code }),
+                reason: if job.stopping { EndReason::Stopped } else { EndReason::Exited },
+                message: None,
+                started_at: now,
+                finished_at: now,
+                log: None,
+            });
+        }
+    }
+
+    /// The running task is gone, and nobody knows why.
+    pub fn vanish(&self, id: ExecutionId) {
+        if let Some(job) = self.jobs().get_mut(&id) {
+            job.running = false;
+        }
+    }
+
+    pub fn state(&self, id: ExecutionId) -> TaskState {
+        if *self.fog.lock().unwrap() {
+            return TaskState::Unknown;
+        }
+        let job = self.job(id);
+        match (job.gate, job.exit) {
+            (_, Some(exit)) => TaskState::Exited(Box::new(exit)),
+            (Some(Claim::Claimed), None) if job.running => {
+                TaskState::Running { started_at: self.clock.now(), handle: None }
+            }
+            (Some(_), None) => TaskState::Gone,
+            (None, None) if job.pending > 0 => TaskState::Pending,
+            (None, None) => TaskState::Gone,
+        }
+    }
+
+    /// Whether a stop is under way.
+    pub fn is_stopping(&self, id: ExecutionId) -> bool {
+        self.job(id).stopping
+    }
+}
+
+#[async_trait]
+impl Executor for World {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+    async fn admit(&self) -> Result<(), ExecutorError> {
+        Ok(())
+    }
+    async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
+        let mut jobs = self.jobs();
+        let job = jobs.entry(task.id).or_default();
+        job.pending += 1;
+        Ok(Some(TaskHandle(format!("task of {}", task.id))))
+    }
+    async fn revoke(&self, id: ExecutionId) -> Result<Claim, ExecutorError> {
+        Ok(*self.jobs().entry(id).or_default().gate.get_or_insert(Claim::Revoked))
+    }
+    async fn stop(&self, id: ExecutionId, _grace: Option<Duration>) -> Result<(), ExecutorError> {
+        self.jobs().entry(id).or_default().stopping = true;
+        Ok(())
+    }
+    async fn describe(&self, ids: &[ExecutionId]) -> Result<Vec<TaskState>, ExecutorError> {
+        Ok(ids.iter().map(|id| self.state(*id)).collect())
+    }
+    fn events(&self) -> BoxStream<'static, TaskEvent> {
+        stream::pending().boxed()
+    }
+}
