@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .keys(Arc::new(MemoryKeyStore::default()))
         .executions(Arc::new(MemoryExecutionStore::default()))
         .audit(Arc::new(MemoryAuditLog::default()))
-        .authorizer(Arc::new(CedarAuthorizer::builtin()?))
+        .authorizer(Arc::new(CedarAuthorizer::builtin()))
         .logs(Arc::new(MemoryLogs::new(Arc::new(SystemClock))))
         .executor(Arc::clone(&executor))
         .build()?;

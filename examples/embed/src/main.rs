@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .keys(Arc::new(MemoryKeyStore::default()))
         .executions(Arc::new(MemoryExecutionStore::default()))
         .audit(Arc::new(MemoryAuditLog::default()))
-        .authorizer(Arc::new(CedarAuthorizer::builtin()?))
+        .authorizer(Arc::new(CedarAuthorizer::builtin()))
         .logs(logs)
         .executor(Arc::clone(&executor) as _)
         .build()?;
