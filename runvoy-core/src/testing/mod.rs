@@ -4,7 +4,7 @@
 //! on a shared store.
 
 // What a suite finds wrong it says by panicking, as every test does.
-#![expect(
+#![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
@@ -13,6 +13,15 @@
     reason = "test code"
 )]
 
+pub mod audit_log;
+pub mod execution_store;
+pub mod key_store;
+pub mod mocks;
+
+#[cfg(test)]
+mod listed;
 mod manual_clock;
+mod subject;
 
 pub use manual_clock::ManualClock;
+pub use subject::{Subject, block_on};

@@ -1,0 +1,126 @@
+//! What every [`AuditLog`] owes.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::Subject;
+use crate::id::RequestId;
+use crate::port::{AuditEvent, AuditKind, AuditLog, AuditRecord};
+
+type Log = Arc<dyn AuditLog>;
+
+/// Makes a test of each property.
+///
+/// `$make` is an `async fn() -> Subject<dyn AuditLog>` that answers a new, empty log.
+#[macro_export]
+macro_rules! audit_log_suite {
+    ($make:expr) => {
+        $crate::conformance_tests! {
+            $make; audit_log;
+            shared:
+                an_event_reads_back_as_it_was
+                numbers_grow_in_the_order_of_appending
+                events_appended_at_once_are_all_there
+                reading_page_by_page_skips_and_repeats_nothing
+                nothing_follows_the_last_record;
+            own:
+                numbers_begin_at_one_and_go_on_after_reopening;
+        }
+    };
+}
+
+/// An event that no other case appends.
+pub fn some_event() -> AuditEvent {
+    AuditEvent {
+        at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
+        request_id: RequestId::random(),
+        user: "auditor@audit.test".parse().unwrap(),
+        address: Some("192.0.2.7".parse().unwrap()),
+        kind: AuditKind::Allowed,
+        action: "run".to_owned(),
+        resource: "system".to_owned(),
+        policy: Some("builtin".to_owned()),
+        detail: Some("it's a \"detail\"; -- ü".to_owned()),
+    }
+}
+
+async fn record(log: &Log, seq: u64) -> AuditRecord {
+    log.read(seq - 1, 1).await.unwrap().into_iter().next().expect("the record is there")
+}
+
+/// Every field of an event is kept, whatever its kind, and what is absent stays absent.
+pub async fn an_event_reads_back_as_it_was(log: &Log) {
+    let bare = AuditEvent { address: None, policy: None, detail: None, ..some_event() };
+    let far = AuditEvent { address: Some("2001:db8::7".parse().unwrap()), ..some_event() };
+    let kinds = [AuditKind::Allowed, AuditKind::Denied, AuditKind::Outcome];
+    let kinds = kinds.map(|kind| AuditEvent { kind, ..some_event() });
+    for event in [bare, far].into_iter().chain(kinds) {
+        let seq = log.append(event.clone()).await.unwrap();
+        assert_eq!(record(log, seq).await, AuditRecord { seq, event });
+    }
+}
+
+/// A later event has a greater number.
+pub async fn numbers_grow_in_the_order_of_appending(log: &Log) {
+    let mut last = 0;
+    for _ in 0..10 {
+        let seq = log.append(some_event()).await.unwrap();
+        assert!(seq > last, "{seq} after {last}");
+        last = seq;
+    }
+}
+
+/// Events appended at once get numbers of their own, and there is no gap between them.
+pub async fn events_appended_at_once_are_all_there(log: &Log) {
+    let mut appends = JoinSet::new();
+    for _ in 0..32 {
+        let (log, event) = (Arc::clone(log), some_event());
+        appends.spawn(async move { (log.append(event.clone()).await.unwrap(), event) });
+    }
+    let mut mine = appends.join_all().await;
+    mine.sort_by_key(|(seq, _)| *seq);
+    let (first, last) = (mine[0].0, mine[mine.len() - 1].0);
+    let records = log.read(first - 1, usize::try_from(last - first + 1).unwrap()).await.unwrap();
+    let numbers: Vec<u64> = records.iter().map(|record| record.seq).collect();
+    assert_eq!(numbers, (first..=last).collect::<Vec<_>>(), "without gaps");
+    for (seq, event) in mine {
+        assert!(records.contains(&AuditRecord { seq, event }));
+    }
+}
+
+/// Page after page gives every record once, oldest first.
+pub async fn reading_page_by_page_skips_and_repeats_nothing(log: &Log) {
+    let first = log.append(some_event()).await.unwrap();
+    let mut last = first;
+    for _ in 0..10 {
+        last = log.append(some_event()).await.unwrap();
+    }
+    let mut after = first - 1;
+    while after < last {
+        let page = log.read(after, 3).await.unwrap();
+        assert!((1..=3).contains(&page.len()));
+        for record in page {
+            assert_eq!(record.seq, after + 1);
+            after = record.seq;
+        }
+    }
+}
+
+/// After the last record there is nothing, and asking for it is no error.
+pub async fn nothing_follows_the_last_record(log: &Log) {
+    assert_eq!(log.read(u64::MAX, 10).await.unwrap(), []);
+    let seq = log.append(some_event()).await.unwrap();
+    assert_eq!(log.read(seq - 1, 0).await.unwrap(), []);
+}
+
+/// The first number is 1, and a reopened log goes on where it was. Needs a log of its own.
+pub async fn numbers_begin_at_one_and_go_on_after_reopening(subject: Subject<dyn AuditLog>) {
+    let events = [some_event(), some_event()];
+    assert_eq!(subject.port().append(events[0].clone()).await.unwrap(), 1);
+    let Some(subject) = subject.reopen() else { return };
+    assert_eq!(subject.port().append(events[1].clone()).await.unwrap(), 2);
+    let records = subject.port().read(0, 10).await.unwrap();
+    let seen: Vec<_> = records.into_iter().map(|record| record.event).collect();
+    assert_eq!(seen, events);
+}

@@ -1,0 +1,151 @@
+//! Mocks of the ports, by `mockall`: `MockKeyStore::new()`, then `expect_find()` and so on.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use mockall::mock;
+
+use crate::execution::{Execution, Patch, StartRequest, TaskHandle};
+use crate::id::{Email, ExecutionId, IdPrefix, RequestId, Role};
+use crate::key::HashedKey;
+use crate::log::Cursor;
+use crate::port::{
+    Action, AuditEvent, AuditLog, AuditRecord, Authorizer, AuthorizerError, AuthzRequest, Capabilities,
+    Claim, Created, Decision, ExecutionStore, Executor, ExecutorError, KeyRecord, KeyStore, ListQuery,
+    LogError, LogPage, LogSource, NewExecution, Page, Principal, ReadLimit, StartTask, StoreError, TaskEvent,
+    TaskState, Transition, User,
+};
+use crate::state::Status;
+
+mock! {
+    /// A key store that does what a test tells it.
+    pub KeyStore {}
+
+    #[async_trait]
+    impl KeyStore for KeyStore {
+        async fn find(&self, key: &HashedKey) -> Result<Option<KeyRecord>, StoreError>;
+        async fn insert(&self, user: User, key: HashedKey) -> Result<(), StoreError>;
+        async fn bootstrap(&self, user: User, key: HashedKey) -> Result<bool, StoreError>;
+        async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError>;
+        async fn list(&self) -> Result<Vec<User>, StoreError>;
+    }
+}
+
+mock! {
+    /// An execution store that does what a test tells it.
+    pub ExecutionStore {}
+
+    #[async_trait]
+    impl ExecutionStore for ExecutionStore {
+        async fn create(&self, new: NewExecution) -> Result<Created, StoreError>;
+        async fn get(&self, id: ExecutionId) -> Result<Option<Execution>, StoreError>;
+        async fn find(&self, prefix: &IdPrefix) -> Result<Vec<ExecutionId>, StoreError>;
+        async fn transition(
+            &self,
+            id: ExecutionId,
+            from: &[Status],
+            patch: &Patch,
+        ) -> Result<Transition, StoreError>;
+        async fn request(&self, id: ExecutionId) -> Result<Option<StartRequest>, StoreError>;
+        async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
+    }
+}
+
+mock! {
+    /// An audit log that does what a test tells it.
+    pub AuditLog {}
+
+    #[async_trait]
+    impl AuditLog for AuditLog {
+        async fn append(&self, event: AuditEvent) -> Result<u64, StoreError>;
+        async fn read(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, StoreError>;
+    }
+}
+
+mock! {
+    /// An executor that does what a test tells it.
+    pub Executor {}
+
+    #[async_trait]
+    impl Executor for Executor {
+        fn capabilities(&self) -> Capabilities;
+        async fn admit(&self) -> Result<(), ExecutorError>;
+        async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError>;
+        async fn revoke(&self, id: ExecutionId) -> Result<Claim, ExecutorError>;
+        async fn stop(&self, id: ExecutionId, grace: Option<Duration>) -> Result<(), ExecutorError>;
+        async fn describe(&self, ids: &[ExecutionId]) -> Result<Vec<TaskState>, ExecutorError>;
+        fn events(&self) -> BoxStream<'static, TaskEvent>;
+    }
+}
+
+mock! {
+    /// A log source that does what a test tells it, by `expect_read_after()` and so on: the mock cannot keep a
+    /// borrowed cursor, so it is given one of its own.
+    pub LogSource {
+        /// Answers [`LogSource::read`].
+        pub fn read_after(
+            &self,
+            id: ExecutionId,
+            after: Option<Cursor>,
+            limit: ReadLimit,
+        ) -> Result<LogPage, LogError>;
+        /// Answers [`LogSource::tail`].
+        pub fn tail_of(&self, id: ExecutionId, events: u64) -> Result<Option<Cursor>, LogError>;
+        /// Answers [`LogSource::changed`].
+        pub fn changed_after(
+            &self,
+            id: ExecutionId,
+            after: Option<Cursor>,
+            at_most: Duration,
+        ) -> Result<(), LogError>;
+    }
+}
+
+#[async_trait]
+impl LogSource for MockLogSource {
+    async fn read(
+        &self,
+        id: ExecutionId,
+        after: Option<&Cursor>,
+        limit: ReadLimit,
+    ) -> Result<LogPage, LogError> {
+        self.read_after(id, after.cloned(), limit)
+    }
+
+    async fn tail(&self, id: ExecutionId, events: u64) -> Result<Option<Cursor>, LogError> {
+        self.tail_of(id, events)
+    }
+
+    async fn changed(
+        &self,
+        id: ExecutionId,
+        after: Option<&Cursor>,
+        at_most: Duration,
+    ) -> Result<(), LogError> {
+        self.changed_after(id, after.cloned(), at_most)
+    }
+}
+
+mock! {
+    /// An authorizer that does what a test tells it, by `expect_decide()`: the mock cannot keep what a request
+    /// borrows, so it is given the parts of it that it owns.
+    pub Authorizer {
+        /// Decides on user, role, action, and the resource as it is written.
+        pub fn decide(
+            &self,
+            user: Email,
+            role: Role,
+            action: Action,
+            resource: String,
+        ) -> Result<Decision, AuthorizerError>;
+    }
+}
+
+#[async_trait]
+impl Authorizer for MockAuthorizer {
+    async fn authorize(&self, request: &AuthzRequest<'_>) -> Result<Decision, AuthorizerError> {
+        let Principal { user, role } = request.principal;
+        self.decide(user.clone(), role, request.action, request.resource.to_string())
+    }
+}
