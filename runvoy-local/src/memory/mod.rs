@@ -5,3 +5,7 @@ mod execution_store;
 mod executor;
 mod key_store;
 mod log_source;
+
+pub use audit_log::MemoryAuditLog;
+pub use execution_store::MemoryExecutionStore;
+pub use key_store::MemoryKeyStore;

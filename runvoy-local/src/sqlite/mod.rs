@@ -1,1 +1,95 @@
 //! Durable stores in one SQLite file.
+//!
+//! One thread writes: it takes what waits, commits it together, and answers only then. Two threads read. The file
+//! belongs to one server at a time; anybody may look into it with the `sqlite3` command.
+
+mod audit_log;
+mod database;
+mod error;
+mod execution_row;
+mod execution_store;
+mod key_store;
+mod listing;
+mod master_key;
+mod open;
+mod schema;
+mod seal;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use runvoy_core::port::{AuditLog, ExecutionStore, KeyStore};
+
+use audit_log::SqliteAuditLog;
+use database::Database;
+use execution_store::SqliteExecutionStore;
+use key_store::SqliteKeyStore;
+use seal::Sealer;
+
+pub use master_key::{MasterKey, MasterKeyError};
+pub use open::{OpenError, OpenProblem};
+
+/// Where the stores are, and the key that seals what is secret in them.
+#[derive(Debug)]
+pub struct SqliteConfig {
+    /// The database file; made if it is not there. Its directory must exist. SQLite and the lock keep files of the
+    /// same name and another ending beside it.
+    pub path: PathBuf,
+    /// The key; always the same one for the same file.
+    pub master_key: MasterKey,
+}
+
+/// The stores of one SQLite file.
+///
+/// The file is closed when the last of them is dropped, which waits for what is being written.
+#[derive(Clone)]
+pub struct SqliteStores {
+    keys: Arc<SqliteKeyStore>,
+    executions: Arc<SqliteExecutionStore>,
+    audit: Arc<SqliteAuditLog>,
+}
+
+impl SqliteStores {
+    /// Opens the stores, makes the file if there is none, and brings an older one up to date.
+    ///
+    /// Reads the disk: a server does this once, before it serves.
+    pub fn open(config: SqliteConfig) -> Result<Self, OpenError> {
+        let SqliteConfig { path, master_key } = config;
+        let sealer = Arc::new(Sealer::new(master_key));
+        let opened = open::open(&path, &sealer);
+        let started = opened.and_then(|(files, keys)| Ok((Database::start(files)?, keys)));
+        let (database, keys) = started.map_err(|problem| OpenError { path, problem })?;
+        let database = Arc::new(database);
+        Ok(Self {
+            keys: Arc::new(SqliteKeyStore::new(Arc::clone(&database), keys)),
+            executions: Arc::new(SqliteExecutionStore::new(Arc::clone(&database), sealer)),
+            audit: Arc::new(SqliteAuditLog::new(database)),
+        })
+    }
+
+    /// The users and their keys.
+    pub fn key_store(&self) -> Arc<dyn KeyStore> {
+        self.keys.clone()
+    }
+
+    /// The execution records.
+    pub fn execution_store(&self) -> Arc<dyn ExecutionStore> {
+        self.executions.clone()
+    }
+
+    /// The audit log.
+    pub fn audit_log(&self) -> Arc<dyn AuditLog> {
+        self.audit.clone()
+    }
+}
+
+impl fmt::Debug for SqliteStores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStores").finish_non_exhaustive()
+    }
+}

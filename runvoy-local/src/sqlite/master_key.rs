@@ -1,0 +1,160 @@
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use runvoy_core::id::RequestId;
+use zeroize::Zeroizing;
+
+const LENGTH: usize = 32;
+
+/// The key that seals what is secret in a data directory: 256 bits in a file that its owner alone may read.
+///
+/// Who loses it loses the stored requests of live executions, and nothing else. `Debug` shows nothing of it, and
+/// its memory is wiped when it is dropped.
+#[derive(Clone)]
+pub struct MasterKey(Zeroizing<[u8; LENGTH]>);
+
+/// Why there is no master key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MasterKeyError {
+    /// Others could have read it.
+    #[error("{path} may be read by others (mode {mode:04o}): run `chmod 600 {path}`, if nobody has", path = .path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It is something else.
+    #[error("{path} is not a master key: it is not a file of 32 bytes", path = .path.display())]
+    NotAKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It could not be read or written.
+    #[error("the master key {path} cannot be used: {source}", path = .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl MasterKey {
+    /// A key that is kept elsewhere.
+    pub fn from_bytes(bytes: [u8; LENGTH]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// Reads the key in the file at `path`. If there is no such file, makes one of mode 0600 with a random key.
+    ///
+    /// Of several processes that do this at once, all get the same key. The directory must exist.
+    pub fn load_or_create(path: &Path) -> Result<Self, MasterKeyError> {
+        let io = |source| MasterKeyError::Io { path: path.to_owned(), source };
+        match File::open(path) {
+            Ok(file) => Self::load(path, &file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                create(path).map_err(io)?;
+                // Somebody else's file, if that was first.
+                Self::load(path, &File::open(path).map_err(io)?)
+            }
+            Err(error) => Err(io(error)),
+        }
+    }
+
+    fn load(path: &Path, mut file: &File) -> Result<Self, MasterKeyError> {
+        let io = |source| MasterKeyError::Io { path: path.to_owned(), source };
+        let metadata = file.metadata().map_err(io)?;
+        let mode = metadata.mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(MasterKeyError::Exposed { path: path.to_owned(), mode });
+        }
+        if !metadata.is_file() || metadata.len() != LENGTH as u64 {
+            return Err(MasterKeyError::NotAKey { path: path.to_owned() });
+        }
+        let mut key = Zeroizing::new([0; LENGTH]);
+        file.read_exact(key.as_mut()).map_err(io)?;
+        Ok(Self(key))
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8; LENGTH] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey(..)")
+    }
+}
+
+/// Makes the whole file under another name, and gives it its own only then: nobody ever reads half a key, and a
+/// key that is there already is not replaced.
+fn create(path: &Path) -> io::Result<()> {
+    let mut key = Zeroizing::new([0; LENGTH]);
+    getrandom::fill(key.as_mut()).map_err(io::Error::other)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", RequestId::random()));
+    let unfinished = path.with_file_name(name);
+    let made = write_new(&unfinished, key.as_ref()).and_then(|()| match fs::hard_link(&unfinished, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    });
+    fs::remove_file(&unfinished)?;
+    made?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn all_get_the_key_that_is_made_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("master.key");
+        let keys: Vec<MasterKey> = std::thread::scope(|scope| {
+            let loads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| MasterKey::load_or_create(&path).unwrap())).collect();
+            loads.into_iter().map(|load| load.join().unwrap()).collect()
+        });
+        assert!(keys.iter().all(|key| key.as_bytes() == keys[0].as_bytes()));
+        assert_ne!(keys[0].as_bytes(), &[0; 32]);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing unfinished is left");
+    }
+
+    #[test]
+    fn a_file_that_is_no_secret_or_no_key_is_refused_in_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("master.key");
+        MasterKey::load_or_create(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = MasterKey::load_or_create(&path).unwrap_err().to_string();
+        assert!(error.contains("0640") && error.contains("chmod 600"), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, b"short").unwrap();
+        let error = MasterKey::load_or_create(&path).unwrap_err().to_string();
+        assert!(error.contains("32 bytes"), "{error}");
+        let error = MasterKey::load_or_create(&directory.path().join("no/such")).unwrap_err();
+        assert!(matches!(error, MasterKeyError::Io { .. }), "{error}");
+    }
+
+    #[test]
+    fn debug_shows_nothing() {
+        assert_eq!(format!("{:?}", MasterKey::from_bytes([7; 32])), "MasterKey(..)");
+    }
+}

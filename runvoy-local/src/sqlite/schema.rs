@@ -1,0 +1,165 @@
+//! The tables, as numbered migrations. `user_version` of a file is the number of the last one it has.
+
+use rusqlite::Connection;
+
+use super::open::OpenProblem;
+
+/// "rvoy": says whose file it is.
+pub(super) const APPLICATION_ID: i32 = 0x7276_6f79;
+
+/// Migration `n` stands at index `n - 1`. What is here never changes; what is new comes at the end.
+pub(super) const MIGRATIONS: &[&str] = &[V1];
+
+const V1: &str = "
+CREATE TABLE meta (
+    name  TEXT NOT NULL PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE users (
+    email                  TEXT NOT NULL PRIMARY KEY,
+    role                   TEXT NOT NULL,
+    key_sha256             TEXT NOT NULL UNIQUE,
+    created_at             TEXT NOT NULL,
+    revoked                INTEGER NOT NULL,
+    key_expires_at         TEXT,
+    created_by_request_id  TEXT NOT NULL,
+    modified_by_request_id TEXT NOT NULL
+) STRICT;
+
+-- A new record goes to the end of the table; only the index over random ids is written all over.
+CREATE TABLE executions (
+    id                     TEXT NOT NULL PRIMARY KEY,
+    created_by             TEXT NOT NULL,
+    owned_by               TEXT NOT NULL, -- JSON
+    command                TEXT NOT NULL,
+    image_id               TEXT,
+    status                 TEXT NOT NULL,
+    status_reason          TEXT,
+    status_detail          TEXT,
+    exit_code              INTEGER,
+    created_at             TEXT NOT NULL,
+    started_at             TEXT,
+    completed_at           TEXT,
+    attempted_at           TEXT NOT NULL,
+    timeout_seconds        INTEGER NOT NULL,
+    grace_seconds          INTEGER NOT NULL,
+    task                   TEXT,
+    stop_by                TEXT,
+    stop_at                TEXT,
+    stop_grace_seconds     INTEGER,
+    created_by_request_id  TEXT NOT NULL,
+    modified_by_request_id TEXT NOT NULL,
+    log_events             INTEGER,
+    log_bytes              INTEGER,
+    log_replacements       INTEGER,
+    log_hash               TEXT,
+    sealed_request         BLOB -- only while it is live
+) STRICT;
+
+-- Each index costs every create and every step a page: these three answer all listings, and count what is live.
+CREATE INDEX executions_by_time ON executions (created_at, id);
+CREATE INDEX executions_by_status ON executions (status, created_at, id);
+CREATE INDEX executions_by_user_and_status ON executions (created_by, status, created_at, id);
+
+CREATE TABLE idempotency_keys (
+    created_by         TEXT NOT NULL,
+    key                TEXT NOT NULL,
+    execution_id       TEXT NOT NULL REFERENCES executions (id),
+    fingerprint_sha256 TEXT NOT NULL,
+    expires_at         TEXT NOT NULL,
+    PRIMARY KEY (created_by, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX idempotency_keys_by_expiry ON idempotency_keys (expires_at);
+
+CREATE TABLE audit_events (
+    seq        INTEGER PRIMARY KEY,
+    at         TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    user       TEXT NOT NULL,
+    address    TEXT,
+    kind       TEXT NOT NULL,
+    action     TEXT NOT NULL,
+    resource   TEXT NOT NULL,
+    policy     TEXT,
+    detail     TEXT
+) STRICT;
+
+CREATE TRIGGER audit_events_are_not_changed BEFORE UPDATE ON audit_events
+BEGIN SELECT RAISE(ABORT, 'audit events are never changed'); END;
+
+CREATE TRIGGER audit_events_are_not_deleted BEFORE DELETE ON audit_events
+BEGIN SELECT RAISE(ABORT, 'audit events are never deleted'); END;
+";
+
+/// The version of a file; 0 of an empty one.
+pub(super) fn version(connection: &Connection) -> Result<usize, OpenProblem> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && (version != 0 || tables != 0) {
+        return Err(OpenProblem::NotOurs);
+    }
+    let known = MIGRATIONS.len();
+    let version = usize::try_from(version).map_err(|_| OpenProblem::NotOurs)?;
+    if version > known { Err(OpenProblem::Newer { version, known }) } else { Ok(version) }
+}
+
+/// Applies the migrations that a file lacks, all or none.
+pub(super) fn migrate(
+    connection: &mut Connection,
+    version: usize,
+    migrations: &[&str],
+) -> Result<(), OpenProblem> {
+    if version >= migrations.len() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    for migration in migrations.iter().skip(version) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", i64::try_from(migrations.len()).unwrap_or(0))?;
+    Ok(transaction.commit()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEXT: &[&str] = &[V1, "ALTER TABLE users ADD COLUMN note TEXT;"];
+
+    fn migrated(migrations: &[&str]) -> Connection {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let before = version(&connection).unwrap();
+        migrate(&mut connection, before, migrations).unwrap();
+        connection
+    }
+
+    fn schema(connection: &Connection) -> Vec<String> {
+        let mut statement =
+            connection.prepare("SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY name").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn an_empty_and_an_older_file_end_alike() {
+        let from_empty = migrated(NEXT);
+        let mut from_one = migrated(&NEXT[..1]);
+        migrate(&mut from_one, 1, NEXT).unwrap();
+        assert_eq!(schema(&from_empty), schema(&from_one));
+        let reached: i64 = from_one.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(reached, 2);
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_file_as_it_was() {
+        let mut connection = migrated(MIGRATIONS);
+        let before = schema(&connection);
+        let broken = [V1, "CREATE TABLE extra (a TEXT);", "CREATE TABLE users (a TEXT);"];
+        migrate(&mut connection, 1, &broken).unwrap_err();
+        assert_eq!(schema(&connection), before);
+        assert_eq!(version(&connection).unwrap(), 1);
+    }
+}

@@ -1,0 +1,88 @@
+//! Both kinds of stores against the suites of their ports.
+
+#![allow(clippy::unused_async, clippy::unwrap_used, reason = "a maker of stores may wait; test code")]
+
+#[cfg(feature = "memory")]
+mod memory {
+    use std::sync::Arc;
+
+    use runvoy_core::port::{AuditLog, ExecutionStore, KeyStore};
+    use runvoy_core::testing::Subject;
+    use runvoy_local::memory::{MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore};
+
+    mod keys {
+        use super::*;
+
+        async fn make() -> Subject<dyn KeyStore> {
+            Subject::new(Arc::new(MemoryKeyStore::new()))
+        }
+        runvoy_core::key_store_suite!(make);
+    }
+
+    mod executions {
+        use super::*;
+
+        async fn make() -> Subject<dyn ExecutionStore> {
+            Subject::new(Arc::new(MemoryExecutionStore::new()))
+        }
+        runvoy_core::execution_store_suite!(make);
+    }
+
+    mod audit {
+        use super::*;
+
+        async fn make() -> Subject<dyn AuditLog> {
+            Subject::new(Arc::new(MemoryAuditLog::new()))
+        }
+        runvoy_core::audit_log_suite!(make);
+    }
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use runvoy_core::port::{AuditLog, ExecutionStore, KeyStore};
+    use runvoy_core::testing::Subject;
+    use runvoy_local::sqlite::{MasterKey, SqliteConfig, SqliteStores};
+
+    /// A store in a directory of its own, which goes with it.
+    fn subject<P: ?Sized + 'static>(part: fn(&SqliteStores) -> Arc<P>) -> Subject<P> {
+        fn reopened<P: ?Sized + 'static>(directory: &Path, part: fn(&SqliteStores) -> Arc<P>) -> Subject<P> {
+            let path = directory.join("runvoy.db");
+            let master_key = MasterKey::load_or_create(&directory.join("master.key")).unwrap();
+            Subject::new(part(&SqliteStores::open(SqliteConfig { path, master_key }).unwrap()))
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_owned();
+        reopened(&path, part).reopened_by(move || reopened(&path, part)).keeping(directory)
+    }
+
+    mod keys {
+        use super::*;
+
+        async fn make() -> Subject<dyn KeyStore> {
+            subject(SqliteStores::key_store)
+        }
+        runvoy_core::key_store_suite!(make);
+    }
+
+    mod executions {
+        use super::*;
+
+        async fn make() -> Subject<dyn ExecutionStore> {
+            subject(SqliteStores::execution_store)
+        }
+        runvoy_core::execution_store_suite!(make);
+    }
+
+    mod audit {
+        use super::*;
+
+        async fn make() -> Subject<dyn AuditLog> {
+            subject(SqliteStores::audit_log)
+        }
+        runvoy_core::audit_log_suite!(make);
+    }
+}
