@@ -1,6 +1,7 @@
 //! What the SQLite stores owe beyond the suites: their file, and what happens to it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![cfg(feature = "sqlite")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -4,7 +4,7 @@
 //! on a shared store.
 
 // What a suite finds wrong it says by panicking, as every test does.
-#![expect(
+#![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
@@ -20,6 +20,8 @@ pub mod mocks;
 
 pub mod executor;
 pub mod log_source;
+#[cfg(test)]
+mod listed;
 mod manual_clock;
 mod subject;
 
