@@ -1,5 +1,7 @@
 //! Processes under real agents, and scripted tasks: both keep the contract; a restarted server finds everything.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
