@@ -52,11 +52,8 @@ pub(crate) fn refusal(status: StatusCode, body: &[u8], endpoint: &Endpoint) -> C
         }
         Kind::Denied => CliError::new(kind, format!("you are not allowed to do this ({said})"))
             .hint("ask an admin; `runvoy whoami` shows your role"),
-        Kind::NotFound => {
-            let what = body.details.as_deref().filter(|details| !details.is_empty());
-            CliError::new(kind, what.map_or_else(|| format!("there is no such thing ({said})"), shown))
-                .hint("`runvoy list` shows what there is")
-        }
+        Kind::NotFound => CliError::new(kind, format!("there is no such thing ({said})"))
+            .hint("`runvoy list` shows what there is"),
         Kind::TryLater => {
             CliError::new(kind, format!("the server wants no more for now ({said})")).hint("try again later")
         }

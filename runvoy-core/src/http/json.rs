@@ -15,6 +15,9 @@ impl RawBody {
     /// Parses the first JSON value of the body, whatever its content type says; existing clients send some bytes after
     /// it.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        if self.0.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+            return Err(ApiError::malformed_body("a JSON object is expected".to_owned()));
+        }
         let mut values = serde_json::Deserializer::from_slice(&self.0).into_iter::<T>();
         match values.next() {
             Some(Ok(value)) => Ok(value),
