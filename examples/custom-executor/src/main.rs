@@ -31,7 +31,7 @@ fn function(name: &str) -> Option<BoxFuture<'static, i32>> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runvoy = memory::stores()
-        .executor(Arc::new(Functions(function, Default::default())))
+        .executor(Arc::new(Functions(function, std::sync::Mutex::default())))
         .logs(Arc::new(MemoryLogs::new(Arc::new(SystemClock))))
         .authorizer(Arc::new(CedarAuthorizer::builtin()))
         .build()?;

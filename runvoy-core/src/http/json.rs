@@ -38,13 +38,12 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let length =
             request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        match tokio::time::timeout(limits::BODY_TIMEOUT, Bytes::from_request(request, state)).await {
-            Ok(body) => body.map(Self).map_err(|rejection| refused(rejection, length)),
-            Err(_) => {
-                let details = Some("the body took too long to arrive".to_owned());
-                Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "request timeout", None, details))
-            }
-        }
+        let arrived = tokio::time::timeout(limits::BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+        let Ok(body) = arrived else {
+            let details = Some("the body took too long to arrive".to_owned());
+            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "request timeout", None, details));
+        };
+        body.map(Self).map_err(|rejection| refused(rejection, length))
     }
 }
 

@@ -19,9 +19,9 @@ pub mod key_store;
 pub mod mocks;
 
 pub mod executor;
-pub mod log_source;
 #[cfg(test)]
 mod listed;
+pub mod log_source;
 mod manual_clock;
 mod subject;
 

@@ -25,7 +25,12 @@ pub(super) async fn print(
     loop {
         if beyond.is_none() {
             // The first event that was not there yet; as long as there is none, a page that is not full is the last.
-            beyond = read(format!("limit=1&after={end}")).await?.events.into_iter().next().map(|event| event.event_id);
+            beyond = read(format!("limit=1&after={end}"))
+                .await?
+                .events
+                .into_iter()
+                .next()
+                .map(|event| event.event_id);
         }
         let page = read(format!("limit={}{position}", limits::PAGE)).await?;
         let old = page.events.iter().position(|event| Some(&event.event_id) == beyond.as_ref());
