@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         match item {
             FollowItem::Status(_) => {}
             FollowItem::Page(page) => {
-                page.page().blocks().try_for_each(|block| stdout.write_all(&block.bytes))?
+                page.page().blocks().try_for_each(|block| stdout.write_all(&block.bytes))?;
             }
             FollowItem::End { execution: end, complete } => {
                 writeln!(stdout, "{}, exit code {:?}, log complete: {complete}", end.status, end.exit_code)?;

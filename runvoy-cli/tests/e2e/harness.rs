@@ -12,7 +12,7 @@ use tempfile::TempDir;
 pub(crate) const KEY: &str = "an-admin-key-for-tests-only";
 
 /// No wait of a test is longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The command, with nothing of this machine's environment but `PATH`.
 pub(crate) fn runvoy(home: &Path) -> Command {

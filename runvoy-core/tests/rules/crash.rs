@@ -159,10 +159,10 @@ impl Story {
             Step::ReconcileTwice => self.reconcile_twice().await,
             Step::News { instance, execution, late } => self.news(instance % 2, execution, late).await,
             Step::Claim { execution } => {
-                self.execution(execution).into_iter().for_each(|id| self.world.claim(id))
+                self.execution(execution).into_iter().for_each(|id| self.world.claim(id));
             }
             Step::Never { execution } => {
-                self.execution(execution).into_iter().for_each(|id| self.world.never(id))
+                self.execution(execution).into_iter().for_each(|id| self.world.never(id));
             }
             Step::Exit { execution, code } => {
                 if let Some(id) = self.execution(execution) {
@@ -170,7 +170,7 @@ impl Story {
                 }
             }
             Step::Vanish { execution } => {
-                self.execution(execution).into_iter().for_each(|id| self.world.vanish(id))
+                self.execution(execution).into_iter().for_each(|id| self.world.vanish(id));
             }
             Step::Fog(fog) => self.world.set_fog(fog),
             Step::Wait { seconds } => self.clock.advance(Duration::from_secs(seconds)),

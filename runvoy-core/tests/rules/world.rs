@@ -109,9 +109,8 @@ impl World {
             (Some(Claim::Claimed), None) if job.running => {
                 TaskState::Running { started_at: self.clock.now(), handle: None }
             }
-            (Some(_), None) => TaskState::Gone,
             (None, None) if job.pending > 0 => TaskState::Pending,
-            (None, None) => TaskState::Gone,
+            (_, None) => TaskState::Gone,
         }
     }
 

@@ -59,7 +59,7 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, Cli
         signals.next().await;
     };
     tokio::select! {
-        served = server => served.map_err(not_started)?,
+        ended = server => ended.map_err(not_started)?,
         () = orders => context.printer.note("left at once; requests under way were cut off"),
     }
     local.stop().await;
