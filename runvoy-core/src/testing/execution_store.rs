@@ -1,4 +1,4 @@
-//! What every [`ExecutionStore`](crate::port::ExecutionStore) owes.
+//! What every [`ExecutionStore`] owes.
 
 mod creating;
 mod listing;
