@@ -12,6 +12,10 @@ pub(crate) const API_KEY: &str = "RUNVOY_API_KEY";
 pub(crate) const USER_PREFIX: &str = "RUNVOY_USER_";
 /// Names the agent's executable.
 pub(crate) const AGENT: &str = "RUNVOY_AGENT";
+/// Presets the first admin's key.
+pub(crate) const ADMIN_API_KEY: &str = "RUNVOY_ADMIN_API_KEY";
+/// What the server logs.
+pub(crate) const LOG: &str = "RUNVOY_LOG";
 /// Turns colours off.
 pub(crate) const NO_COLOR: &str = "NO_COLOR";
 
@@ -23,5 +27,7 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (API_KEY, "API key, instead of the file's"),
     ("RUNVOY_USER_<NAME>", "variable NAME of every `run`"),
     (AGENT, "agent executable of `local serve` and `local run`; the embedded one otherwise"),
+    (ADMIN_API_KEY, "key of the first admin that `local serve` creates; ignored once there are users"),
+    (LOG, "what `local serve` logs, as `info` or `runvoy_core=debug`"),
     (NO_COLOR, "no colours, when set to anything"),
 ];

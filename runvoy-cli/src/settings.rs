@@ -144,6 +144,7 @@ impl Endpoint {
     }
 
     /// The stand-in for a server inside this process.
+    #[cfg(any(test, feature = "local"))]
     pub(crate) fn in_process() -> Self {
         Self { base: "http://localhost".to_owned(), private: true }
     }

@@ -14,6 +14,7 @@ fn resolve(sources: &Sources) -> Result<(String, Option<String>), CliError> {
     Ok((settings.endpoint.to_string(), key))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what it is short for")]
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }

@@ -64,12 +64,11 @@ fn read_file(
 
 /// `NAME=VALUE`, or `NAME` with the caller's value if there is one.
 fn pair(item: &str, environment: &Environment) -> Result<(String, Option<String>), CliError> {
-    let (name, value) = match item.split_once('=') {
-        Some((name, value)) => (name, Some(value.to_owned())),
-        None => {
-            let value = environment.get(&OsString::from(item));
-            (item, value.map(|value| text(item, value)).transpose()?)
-        }
+    let (name, value) = if let Some((name, value)) = item.split_once('=') {
+        (name, Some(value.to_owned()))
+    } else {
+        let value = environment.get(&OsString::from(item));
+        (item, value.map(|value| text(item, value)).transpose()?)
     };
     if name.is_empty() {
         return Err(

@@ -5,6 +5,9 @@ pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+#[cfg(any(feature = "memory", feature = "process"))]
+mod page;
+
 #[cfg(feature = "process")]
 pub mod log_files;
 #[cfg(feature = "process")]

@@ -73,29 +73,27 @@ impl Local {
     ///
     /// Blocks for the few milliseconds that opening a database takes, so call it before serving. Needs a Tokio runtime.
     pub fn start(dir: DataDir, config: LocalConfig) -> Result<Self, LocalError> {
-        let master_key = MasterKey::load_or_create(&dir.master_key()).map_err(failed("the master key is not usable"))?;
+        let master_key =
+            MasterKey::load_or_create(&dir.master_key()).map_err(failed("the master key is not usable"))?;
         let stores = SqliteStores::open(SqliteConfig { path: dir.database(), master_key })
             .map_err(failed("the database is not usable"))?;
-        let executor: Arc<dyn Executor> = Arc::new(
-            ProcessExecutor::new(ProcessConfig {
-                root: dir.executions(),
-                agent: config.agent,
-                base_env: config.base_env,
-                run_as: config.run_as,
-                max_processes: config.max_processes,
-                ..ProcessConfig::default()
-            })
-            .map_err(failed("the process executor is not usable"))?,
-        );
+        let process = ProcessConfig {
+            base_env: config.base_env,
+            run_as: config.run_as,
+            max_processes: config.max_processes,
+            ..ProcessConfig::new(dir.executions(), config.agent)
+        };
+        let executor = ProcessExecutor::new(process, Arc::new(SystemClock))
+            .map_err(failed("no command could be run"))?;
+        let executor: Arc<dyn Executor> = Arc::new(executor);
         let logs = LogFiles::new(dir.executions()).map_err(failed("the log files are not usable"))?;
-        let authorizer = CedarAuthorizer::builtin().map_err(failed("the built-in policies are not usable"))?;
         let runvoy = Runvoy::builder()
             .keys(with_guest(stores.key_store(), config.guest))
             .executions(stores.execution_store())
             .audit(stores.audit_log())
             .executor(Arc::clone(&executor))
             .logs(Arc::new(logs))
-            .authorizer(Arc::new(authorizer))
+            .authorizer(Arc::new(CedarAuthorizer::builtin()))
             .config(config.service)
             .build()
             .map_err(failed("a port is missing"))?;

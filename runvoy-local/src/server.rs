@@ -33,11 +33,7 @@ pub struct ServeLimits {
 
 impl Default for ServeLimits {
     fn default() -> Self {
-        Self {
-            connections: 4096,
-            header_timeout: Duration::from_secs(30),
-            drain: Duration::from_secs(10),
-        }
+        Self { connections: 4096, header_timeout: Duration::from_secs(30), drain: Duration::from_secs(10) }
     }
 }
 

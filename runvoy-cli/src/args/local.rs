@@ -54,6 +54,9 @@ pub(crate) struct PlaceArgs {
     /// What runs the commands
     #[arg(long, value_name = "EXECUTOR", default_value = "auto")]
     pub(crate) executor: ExecutorChoice,
+    /// Run commands as this user, which only root can; the supervisor of a command stays root
+    #[arg(long, value_name = "USER")]
+    pub(crate) run_as: Option<String>,
 }
 
 /// What runs commands on this machine.

@@ -1,5 +1,6 @@
 //! Arguments, as clap reads them. Doc comments here are the help text.
 
+#[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
 mod records;
 mod run;
@@ -7,7 +8,8 @@ mod setup;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use local::{ExecutorChoice, LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
+#[cfg(all(feature = "local", target_os = "linux"))]
+pub(crate) use local::{LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
 pub(crate) use records::{
     HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, WaitArgs, WhoamiArgs,
 };
@@ -92,6 +94,7 @@ pub(crate) enum Command {
     Health(HealthArgs),
     Whoami(WhoamiArgs),
     Configure(ConfigureArgs),
+    #[cfg(all(feature = "local", target_os = "linux"))]
     #[command(subcommand)]
     Local(LocalCommand),
     Completions(CompletionsArgs),

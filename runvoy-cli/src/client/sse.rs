@@ -169,9 +169,9 @@ mod tests {
     #[test]
     fn an_endless_line_is_refused() {
         let chunk = vec![b'x'; 1024 * 1024];
-        assert_eq!(parse(&vec![chunk.as_slice(); 9]), Err(TooLong));
+        assert_eq!(parse(&[chunk.as_slice(); 9]), Err(TooLong));
         let line = [b"data:".as_slice(), &chunk, b"\n"].concat();
-        assert_eq!(parse(&vec![line.as_slice(); 9]), Err(TooLong));
+        assert_eq!(parse(&[line.as_slice(); 9]), Err(TooLong));
     }
 
     #[test]

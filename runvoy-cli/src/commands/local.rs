@@ -1,78 +1,52 @@
 //! `runvoy local`: the server of this machine, and runs without one.
 
-use std::path::PathBuf;
+mod in_process;
+mod place;
+mod serve;
 
-use super::run::{OnInterrupt, RunSettings, execute};
+use tracing_subscriber::EnvFilter;
+
 use super::{Context, no_runtime};
-use crate::agent::Agent;
-use crate::args::{ExecutorChoice, LocalCommand, LocalRunArgs, ServeArgs};
-use crate::client::Client;
+use crate::args::LocalCommand;
+use crate::env_vars;
 use crate::error::{CliError, Kind};
-
-/// Where state is kept and how commands run.
-#[expect(dead_code, reason = "the server is still to be wired")]
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    /// Directory for everything that is kept.
-    pub(crate) data_dir: PathBuf,
-    /// What runs the commands.
-    pub(crate) executor: ExecutorChoice,
-    /// Where the agent comes from.
-    pub(crate) agent: Agent,
-}
-
-impl Place {
-    fn new(args: &crate::args::PlaceArgs) -> Result<Self, CliError> {
-        let data_dir = args.data_dir.clone().map_or_else(default_data_dir, Ok)?;
-        Ok(Self { data_dir, executor: args.executor, agent: Agent::find()? })
-    }
-}
-
-/// `$XDG_DATA_HOME/runvoy`.
-fn default_data_dir() -> Result<PathBuf, CliError> {
-    let set = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let dir = set.or_else(|| std::env::home_dir().map(|home| home.join(".local/share")));
-    dir.map(|dir| dir.join("runvoy")).ok_or_else(|| {
-        CliError::new(Kind::Config, "there is no home directory to keep data in").hint("pass --data-dir")
-    })
-}
 
 /// The commands.
 pub(crate) fn local(context: &Context, command: &LocalCommand) -> Result<u8, CliError> {
     // The server's work must not wait for the client's, nor the other way round.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(no_runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| no_runtime(&e))?;
     runtime.block_on(async {
         match command {
-            LocalCommand::Serve(args) => serve(context, args).await,
-            LocalCommand::Run(args) => run(context, args).await,
+            LocalCommand::Serve(args) => {
+                log("info");
+                serve::serve(context, args).await
+            }
+            LocalCommand::Run(args) => {
+                log("off");
+                in_process::run(context, args).await
+            }
         }
     })
 }
 
-/// Serves until a signal ends it.
-#[expect(clippy::unused_async, reason = "the server is still to be wired")]
-async fn serve(_context: &Context, args: &ServeArgs) -> Result<u8, CliError> {
-    let _place = Place::new(&args.place)?;
-    Err(not_wired())
+/// The server's own log, on stderr.
+fn log(level: &str) {
+    let filter = EnvFilter::builder().with_env_var(env_vars::LOG).try_from_env();
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(level));
+    // Only the first subscriber of a process counts, and there is no other.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 
-/// The whole of `runvoy run`, over a service in this process.
-async fn run(context: &Context, args: &LocalRunArgs) -> Result<u8, CliError> {
-    let place = Place::new(&args.place)?;
-    let mut settings = RunSettings::new(&args.options, &args.command, &std::env::vars_os().collect())?;
-    settings.on_interrupt = OnInterrupt::Kill;
-    let client = in_process(&place).await?;
-    execute(&client, &settings, context.printer).await
-}
-
-/// A client of a service in this process.
-#[expect(clippy::unused_async, reason = "the service is still to be wired")]
-async fn in_process(place: &Place) -> Result<Client, CliError> {
-    let _agent = place.agent.path(&place.data_dir)?;
-    let (router, key): (axum::Router, http::HeaderValue) = Err(not_wired())?;
-    Ok(Client::in_process(router, key))
-}
-
-fn not_wired() -> CliError {
-    CliError::new(Kind::NotRun, "this build has no local server yet")
+/// A failure to get the server going.
+fn not_started(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> CliError {
+    let error = error.into();
+    let mut what = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        what.push_str(": ");
+        what.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    CliError::new(Kind::Config, what)
 }

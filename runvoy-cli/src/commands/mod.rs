@@ -19,7 +19,7 @@ use std::future::Future;
 
 use runvoy_core::api::ExecutionRecord;
 
-use crate::args::{Cli, Command, GlobalArgs, LocalCommand};
+use crate::args::{Cli, Command, GlobalArgs};
 use crate::client::{Client, Document};
 use crate::config::Config;
 use crate::error::{CliError, Kind};
@@ -57,30 +57,21 @@ pub(crate) fn dispatch(cli: Cli, printer: Printer) -> Result<u8, CliError> {
         Command::Health(args) => block_on(health::health(&context, &args)),
         Command::Whoami(args) => block_on(whoami::whoami(&context, &args)),
         Command::Configure(args) => configure::configure(&context, &args),
-        Command::Local(command) => local(&context, &command),
+        #[cfg(all(feature = "local", target_os = "linux"))]
+        Command::Local(command) => local::local(&context, &command),
         Command::Completions(args) => completions::completions(&context, &args),
         Command::Version(args) => version::version(&context, &args),
         Command::Docs(args) => docs::docs(&context, &args),
     }
 }
 
-#[cfg(all(feature = "local", target_os = "linux"))]
-fn local(context: &Context, command: &LocalCommand) -> Result<u8, CliError> {
-    local::local(context, command)
-}
-
-#[cfg(not(all(feature = "local", target_os = "linux")))]
-fn local(_: &Context, _: &LocalCommand) -> Result<u8, CliError> {
-    Err(CliError::new(Kind::Usage, "this build has no local mode").hint("use a build for Linux"))
-}
-
 /// A client needs one thread; a start of more would cost more than it brings.
 fn block_on(command: impl Future<Output = Result<u8, CliError>>) -> Result<u8, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(no_runtime)?.block_on(command)
+    runtime.map_err(|e| no_runtime(&e))?.block_on(command)
 }
 
-fn no_runtime(error: std::io::Error) -> CliError {
+fn no_runtime(error: &std::io::Error) -> CliError {
     CliError::new(Kind::NotRun, format!("cannot start: {error}"))
 }
 

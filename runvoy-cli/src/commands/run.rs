@@ -196,9 +196,7 @@ impl Session<'_> {
 
     async fn end(mut self, end: &EndData, interrupted: bool) -> Result<u8, CliError> {
         self.progress.clear();
-        if let Err(error) = self.output.close().await {
-            return Err(error);
-        }
+        self.output.close().await?;
         if !end.complete {
             self.printer.warn("the log is incomplete: some of the command's output may be missing");
         }
@@ -242,14 +240,11 @@ impl Session<'_> {
         self.progress.clear();
         let killed = tokio::time::timeout(KILL_PATIENCE, self.client.kill(self.id, None)).await;
         let id = Short(self.id);
-        match killed {
-            Ok(Ok(_)) => {
-                self.printer.verdict(&format!("runvoy: nobody reads the output; {id} is being stopped"))
-            }
-            _ => self.printer.verdict(&format!(
-                "runvoy: nobody reads the output, and {id} could not be stopped: run `runvoy kill {id}`"
-            )),
-        }
+        self.printer.verdict(&if matches!(killed, Ok(Ok(_))) {
+            format!("runvoy: nobody reads the output; {id} is being stopped")
+        } else {
+            format!("runvoy: nobody reads the output, and {id} could not be stopped: run `runvoy kill {id}`")
+        });
         if error.kind == Kind::PipeClosed { Ok(exit::PIPE_CLOSED) } else { Err(error) }
     }
 

@@ -1,5 +1,7 @@
 //! The real binary against a server that does as a test tells it.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod common;
 
 mod config;

@@ -27,7 +27,8 @@ fn a_command_goes_on_and_no_line_is_lost_or_doubled() {
         assert_eq!(errors, lines("err"), "round {round}");
     }
     // Every record is right, every log whole, and each command ran once.
-    let list: serde_json::Value = serde_json::from_slice(&server.run(&["list", "--limit", "0", "-o", "json"]).stdout).unwrap();
+    let list: serde_json::Value =
+        serde_json::from_slice(&server.run(&["list", "--limit", "0", "-o", "json"]).stdout).unwrap();
     let list = list.as_array().unwrap();
     assert_eq!(list.len() as u64, ROUNDS);
     for execution in list {
@@ -49,8 +50,11 @@ fn what_ended_while_the_server_was_down_is_settled_when_it_starts() {
     let mut server = Server::start();
     let go = server.dir.path().join("go");
     let done = server.dir.path().join("done");
-    let command =
-        format!("echo before; while [ ! -e {} ]; do sleep 0.01; done; echo after; touch {}; exit 5", go.display(), done.display());
+    let command = format!(
+        "echo before; while [ ! -e {} ]; do sleep 0.01; done; echo after; touch {}; exit 5",
+        go.display(),
+        done.display()
+    );
     let id = server.detach(&command);
     until("it has begun", || stdout(&server.run(&["logs", &id])) == "before\n");
     server.crash();
@@ -78,7 +82,8 @@ fn a_kill_reaches_a_command_of_an_earlier_server() {
 fn a_follower_resumes_and_says_so_once() {
     let mut server = Server::start();
     let go = server.dir.path().join("go");
-    let id = server.detach(&format!("echo one; while [ ! -e {} ]; do sleep 0.01; done; echo two", go.display()));
+    let id =
+        server.detach(&format!("echo one; while [ ! -e {} ]; do sleep 0.01; done; echo two", go.display()));
     let mut running = Running::spawn(server.client(&["logs", "-f", &id]));
     running.expect("one");
     server.crash();

@@ -4,7 +4,8 @@ use crate::harness::{Running, Server, stderr, stdout, until};
 fn sigterm_leaves_commands_running_and_followers_resume() {
     let mut server = Server::start();
     let go = server.dir.path().join("go");
-    let id = server.detach(&format!("echo one; while [ ! -e {} ]; do sleep 0.01; done; echo two", go.display()));
+    let id =
+        server.detach(&format!("echo one; while [ ! -e {} ]; do sleep 0.01; done; echo two", go.display()));
     let mut running = Running::spawn(server.client(&["logs", "-f", &id]));
     running.expect("one");
     let status = server.terminate();
@@ -22,7 +23,12 @@ fn a_server_that_is_gone_is_69() {
     server.terminate();
     let output = server.run(&["list"]);
     assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
-    assert_eq!(stderr(&output).lines().filter(|line| line.starts_with("error")).count(), 1, "{}", stderr(&output));
+    assert_eq!(
+        stderr(&output).lines().filter(|line| line.starts_with("error")).count(),
+        1,
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -48,7 +54,8 @@ fn the_first_start_configures_the_client() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(serve.stdout.take().unwrap()), &mut line).unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(serve.stdout.take().unwrap()), &mut line)
+        .unwrap();
     let output = crate::harness::runvoy(home.path()).args(["run", "echo", "configured"]).output().unwrap();
     let whoami = crate::harness::runvoy(home.path()).args(["whoami", "-o", "json"]).output().unwrap();
     crate::harness::signal(serve.id(), "TERM");

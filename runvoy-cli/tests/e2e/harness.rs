@@ -45,7 +45,11 @@ impl Server {
     }
 
     fn start_on(&mut self, listen: &str) {
-        let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("server.log")).unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("server.log"))
+            .unwrap();
         let mut child = runvoy(self.dir.path())
             .args(["local", "serve", "--executor", "process", "--listen", listen, "--data-dir"])
             .arg(self.data_dir())

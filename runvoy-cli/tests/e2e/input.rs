@@ -40,7 +40,8 @@ fn wrong_input_has_its_exit_code_and_one_sentence() {
 #[test]
 fn a_wrong_key_is_77() {
     let server = Server::start();
-    let output = server.client(&["list"]).env("RUNVOY_API_KEY", "another-key-of-24-characters").output().unwrap();
+    let output =
+        server.client(&["list"]).env("RUNVOY_API_KEY", "another-key-of-24-characters").output().unwrap();
     assert_eq!(output.status.code(), Some(77), "{}", stderr(&output));
     let output = server.client(&["list"]).env_remove("RUNVOY_API_KEY").output().unwrap();
     assert!(matches!(output.status.code(), Some(77 | 78)), "{}", stderr(&output));

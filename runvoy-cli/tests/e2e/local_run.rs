@@ -31,7 +31,14 @@ fn it_talks_to_the_server_that_holds_the_directory() {
 fn what_ran_is_remembered() {
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("data");
-    let run = |text: &str| runvoy(home.path()).args(["local", "run", "--data-dir"]).arg(&data).args(["--", "echo", text]).output().unwrap();
+    let run = |text: &str| {
+        runvoy(home.path())
+            .args(["local", "run", "--data-dir"])
+            .arg(&data)
+            .args(["--", "echo", text])
+            .output()
+            .unwrap()
+    };
     assert_eq!(stdout(&run("one")), "one\n");
     assert_eq!(stdout(&run("two")), "two\n");
     let database = data.join("runvoy.db");

@@ -35,7 +35,8 @@ fn a_killed_command_is_143() {
     let server = Server::start();
     let mut running = Running::spawn(server.client(&["run", "echo here; sleep 600"]));
     running.expect("here");
-    let list: serde_json::Value = serde_json::from_slice(&server.run(&["list", "-o", "json"]).stdout).unwrap();
+    let list: serde_json::Value =
+        serde_json::from_slice(&server.run(&["list", "-o", "json"]).stdout).unwrap();
     let id = list[0]["execution_id"].as_str().unwrap();
     let killed = server.run(&["kill", id]);
     assert_eq!(killed.status.code(), Some(0), "{}", stderr(&killed));
@@ -48,7 +49,10 @@ fn a_killed_command_is_143() {
 fn words_stay_words() {
     let server = Server::start();
     assert_eq!(stdout(&server.run(&["run", "echo", "a b"])), "a b\n");
-    assert_eq!(stdout(&server.run(&["run", "printf", "%s|", "a  b", "", "c'd", "$HOME", "`x`"])), "a  b||c'd|$HOME|`x`|");
+    assert_eq!(
+        stdout(&server.run(&["run", "printf", "%s|", "a  b", "", "c'd", "$HOME", "`x`"])),
+        "a  b||c'd|$HOME|`x`|"
+    );
     assert_eq!(stdout(&server.run(&["run", "--no-shell", "printf", "%s|", "$HOME", "a b"])), "$HOME|a b|");
     assert_eq!(stdout(&server.run(&["run", "echo x | tr x y"])), "y\n");
 }
@@ -57,7 +61,9 @@ fn words_stay_words() {
 fn a_command_arrives_byte_for_byte_and_is_evaluated_once() {
     let server = Server::start();
     let dir = server.dir.path().display();
-    let command = format!("printf '%s\\n' \"$(echo once >> {dir}/count; echo 'it'\"'\"'s 100% \"ü\"')\"\necho \"$RUNVOY_COMMAND\"");
+    let command = format!(
+        "printf '%s\\n' \"$(echo once >> {dir}/count; echo 'it'\"'\"'s 100% \"ü\"')\"\necho \"$RUNVOY_COMMAND\""
+    );
     let output = server.run(&["run", &command]);
     assert_eq!(stdout(&output), format!("it's 100% \"ü\"\n{command}\n"), "{}", stderr(&output));
     assert_eq!(std::fs::read_to_string(server.dir.path().join("count")).unwrap(), "once\n");
@@ -107,7 +113,8 @@ fn a_prompt_and_a_progress_bar_show_while_the_command_runs() {
 
     std::fs::remove_file(&go).unwrap();
     // A bar that is drawn faster than any silence.
-    let bar = format!("i=0; while [ ! -e {} ]; do i=$((i+1)); printf '\\r%d%%' $i; sleep 0.02; done", go.display());
+    let bar =
+        format!("i=0; while [ ! -e {} ]; do i=$((i+1)); printf '\\r%d%%' $i; sleep 0.02; done", go.display());
     let mut running = Running::spawn(server.client(&["run", &bar]));
     running.expect("\r5%");
     std::fs::write(&go, "").unwrap();
@@ -123,7 +130,8 @@ fn a_reader_that_goes_away_ends_the_command() {
         .output()
         .unwrap();
     assert_eq!(stdout(&output), "y\n141\n", "{}", stderr(&output));
-    let list: serde_json::Value = serde_json::from_slice(&server.run(&["list", "-o", "json"]).stdout).unwrap();
+    let list: serde_json::Value =
+        serde_json::from_slice(&server.run(&["list", "-o", "json"]).stdout).unwrap();
     let record = server.ended(list[0]["execution_id"].as_str().unwrap());
     assert_eq!(record["status"], "STOPPED");
 }
@@ -132,7 +140,10 @@ fn a_reader_that_goes_away_ends_the_command() {
 fn a_follower_who_comes_late_sees_everything_and_is_told_the_end() {
     let server = Server::start();
     let go = server.dir.path().join("go");
-    let id = server.detach(&format!("seq 1000; while [ ! -e {} ]; do sleep 0.01; done; echo last; exit 3", go.display()));
+    let id = server.detach(&format!(
+        "seq 1000; while [ ! -e {} ]; do sleep 0.01; done; echo last; exit 3",
+        go.display()
+    ));
     let mut running = Running::spawn(server.client(&["logs", "-f", &id]));
     running.expect("1000\n");
     std::fs::write(&go, "").unwrap();

@@ -12,7 +12,9 @@ fn holding(dir: &Path, needle: &[u8]) -> Vec<std::path::PathBuf> {
         let path = entry.path();
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             found.extend(holding(&path, needle));
-        } else if std::fs::read(&path).is_ok_and(|bytes| bytes.windows(needle.len()).any(|part| part == needle)) {
+        } else if std::fs::read(&path)
+            .is_ok_and(|bytes| bytes.windows(needle.len()).any(|part| part == needle))
+        {
             found.push(path);
         }
     }
@@ -60,8 +62,10 @@ fn records_are_listed_and_shown() {
     let list = stdout(&server.run(&["list"]));
     assert!(list.contains(&id[..8]) && list.contains("FAILED"), "{list}");
     assert_eq!(server.record(&id[..8])["execution_id"], id.as_str());
-    let health: serde_json::Value = serde_json::from_slice(&server.run(&["health", "-o", "json"]).stdout).unwrap();
+    let health: serde_json::Value =
+        serde_json::from_slice(&server.run(&["health", "-o", "json"]).stdout).unwrap();
     assert_eq!((&health["status"], &health["provider"]), (&"ok".into(), &"LOCAL".into()));
-    let me: serde_json::Value = serde_json::from_slice(&server.run(&["whoami", "-o", "json"]).stdout).unwrap();
+    let me: serde_json::Value =
+        serde_json::from_slice(&server.run(&["whoami", "-o", "json"]).stdout).unwrap();
     assert_eq!((&me["email"], &me["role"]), (&"admin@localhost".into(), &"admin".into()));
 }

@@ -18,6 +18,8 @@ pub mod execution_store;
 pub mod key_store;
 pub mod mocks;
 
+pub mod executor;
+pub mod log_source;
 mod manual_clock;
 mod subject;
 

@@ -44,7 +44,8 @@ async fn every_route_and_role_as_the_matrix_says() {
             assert_eq!(found, expected, "{method} {path} as {role}");
         }
         if path != "/executions/" {
-            for (bad, code) in [(None, None), (Some("unknown-key-of-24-characters"), Some("INVALID_API_KEY"))] {
+            for (bad, code) in [(None, None), (Some("unknown-key-of-24-characters"), Some("INVALID_API_KEY"))]
+            {
                 let answer = server.ask_as(bad, method.clone(), &path, Body::empty()).await;
                 assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}");
                 assert_eq!(answer.json()["code"].as_str(), code);
@@ -64,7 +65,8 @@ async fn a_viewer_learns_nothing_from_a_bad_body() {
 #[tokio::test]
 async fn who_has_no_key_is_not_told_which_paths_exist() {
     let server = Server::new().await;
-    for path in ["/executions/x/y", "/users", "/users/nobody", "/images/a", "/secrets", "/trace/1", "/run/x"] {
+    for path in ["/executions/x/y", "/users", "/users/nobody", "/images/a", "/secrets", "/trace/1", "/run/x"]
+    {
         let answer = server.ask_as(None, Method::GET, path, Body::empty()).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(server.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
@@ -135,7 +137,10 @@ async fn the_same_request_with_the_same_key_is_one_execution() {
     let first = ask("k", RUN, Role::Admin).await.json()["execution_id"].clone();
     assert_eq!(ask("k", RUN, Role::Admin).await.json()["execution_id"], first);
     let other = ask("k", r#"{"command":"false"}"#, Role::Admin).await;
-    assert_eq!((other.status, other.json()["code"].as_str()), (StatusCode::CONFLICT, Some("IDEMPOTENCY_CONFLICT")));
+    assert_eq!(
+        (other.status, other.json()["code"].as_str()),
+        (StatusCode::CONFLICT, Some("IDEMPOTENCY_CONFLICT"))
+    );
     // A key belongs to its user.
     assert_ne!(ask("k", RUN, Role::Developer).await.json()["execution_id"], first);
     assert_eq!(ask("k", RUN, Role::Viewer).await.status, StatusCode::FORBIDDEN);
@@ -149,7 +154,8 @@ async fn a_list_is_paged_filtered_and_whole() {
         server.run(&format!("echo {n}")).await;
     }
     server.settle().await;
-    let count = async |query: &str| server.get(&format!("/executions{query}")).await.json().as_array().unwrap().len();
+    let count =
+        async |query: &str| server.get(&format!("/executions{query}")).await.json().as_array().unwrap().len();
     assert_eq!(count("").await, 10);
     assert_eq!(count("?limit=0").await, 25);
     assert_eq!(count("?limit=25&status=SUCCEEDED").await, 25);

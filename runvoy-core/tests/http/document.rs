@@ -39,7 +39,8 @@ async fn methods_that_are_not_documented_are_refused_with_allow() {
     let document = server.get("/openapi.json").await.json();
     let known = operations(&document);
     for (_, path, _) in &known {
-        let documented: Vec<_> = known.iter().filter(|(_, other, _)| other == path).map(|(m, ..)| m).collect();
+        let documented: Vec<_> =
+            known.iter().filter(|(_, other, _)| other == path).map(|(m, ..)| m).collect();
         let real = path.replace("{id}", "0123456789abcdef0123456789abcdef").replace("{name}", "Ada");
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
             if documented.contains(&&method) {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{Method, StatusCode};
 use runvoy_core::port::{AuthorizerError, ExecutorError, LogError, StoreError};
-use runvoy_core::testing::mocks::{MockAuditLog, MockAuthorizer, MockExecutionStore, MockExecutor, MockKeyStore, MockLogSource};
+use runvoy_core::testing::mocks::{
+    MockAuditLog, MockAuthorizer, MockExecutionStore, MockExecutor, MockKeyStore, MockLogSource,
+};
 
 use super::server::Server;
 
@@ -68,9 +70,12 @@ async fn nothing_happens_that_cannot_be_audited() {
 #[tokio::test]
 async fn an_authorizer_that_cannot_decide_allows_nothing_and_denies_nothing() {
     let mut authorizer = MockAuthorizer::new();
-    authorizer
-        .expect_authorize()
-        .returning(|_| Err(AuthorizerError { what: "policies unreadable".to_owned(), source: Some("the wire is cut".into()) }));
+    authorizer.expect_authorize().returning(|_| {
+        Err(AuthorizerError {
+            what: "policies unreadable".to_owned(),
+            source: Some("the wire is cut".into()),
+        })
+    });
     let server = Server::with(|ports| ports.authorizer = Arc::new(authorizer)).await;
     assert_down(&server, Method::POST, "/run", "SERVICE_UNAVAILABLE").await;
     assert_down(&server, Method::GET, "/executions", "SERVICE_UNAVAILABLE").await;

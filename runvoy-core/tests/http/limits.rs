@@ -51,7 +51,11 @@ async fn a_run_that_breaks_a_limit_is_refused_by_name() {
         let error = answer.json();
         assert_eq!(error["code"], "INVALID_REQUEST", "{shown}");
         for name in names {
-            assert!(error["details"].as_str().unwrap().contains(name), "{shown}: {} lacks {name}", answer.text);
+            assert!(
+                error["details"].as_str().unwrap().contains(name),
+                "{shown}: {} lacks {name}",
+                answer.text
+            );
         }
     }
     assert_eq!(server.executions().await, 0);
@@ -80,7 +84,9 @@ async fn a_run_at_each_limit_is_accepted() {
 #[tokio::test]
 async fn a_body_that_is_no_request_is_refused() {
     let server = Server::new().await;
-    for body in ["", "{", "null", "[]", "\"x\"", r#"{"command": 7}"#, r#"{"command": "a", "env": []}"#, "\u{feff}"] {
+    for body in
+        ["", "{", "null", "[]", "\"x\"", r#"{"command": 7}"#, r#"{"command": "a", "env": []}"#, "\u{feff}"]
+    {
         let answer = server.ask(Method::POST, "/run", body.to_owned()).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}");
         assert_eq!(answer.json()["error"], "invalid request body", "{body}");
@@ -191,7 +197,6 @@ async fn as_many_executions_are_live_as_configured() {
         ports.config.max_live_per_user = Some(1);
     })
     .await;
-    server.scripted.hold();
     server.run("true").await;
     let body = r#"{"command":"true"}"#;
     let answer = server.ask(Method::POST, "/run", body).await;
@@ -199,7 +204,10 @@ async fn as_many_executions_are_live_as_configured() {
     assert_eq!(answer.json()["code"], "TOO_MANY_EXECUTIONS");
     assert!(answer.headers.contains_key("retry-after"));
     let developer = key(Role::Developer);
-    assert_eq!(server.ask_as(Some(&developer), Method::POST, "/run", body).await.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        server.ask_as(Some(&developer), Method::POST, "/run", body).await.status,
+        StatusCode::ACCEPTED
+    );
     let operator = key(Role::Operator);
     let answer = server.ask_as(Some(&operator), Method::POST, "/run", body).await;
     assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
@@ -211,7 +219,10 @@ async fn as_many_executions_are_live_as_configured() {
 async fn the_greeting_greets() {
     let server = Server::new().await;
     let answer = server.ask_as(None, Method::GET, "/greet/Ada%20L", Body::empty()).await;
-    assert_eq!((answer.status, answer.json()["message"].as_str().unwrap()), (StatusCode::OK, "Hello, Ada L!"));
+    assert_eq!(
+        (answer.status, answer.json()["message"].as_str().unwrap()),
+        (StatusCode::OK, "Hello, Ada L!")
+    );
     let long = format!("/greet/{}", "x".repeat(101));
     assert_eq!(server.ask_as(None, Method::GET, &long, Body::empty()).await.status, StatusCode::BAD_REQUEST);
 }

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use runvoy_core::cedar::CedarAuthorizer;
 use runvoy_core::clock::Clock as _;
 use runvoy_core::id::{RequestId, Role};
 use runvoy_core::key::ApiKey;
+use runvoy_core::log::Stream;
 use runvoy_core::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LogSource, User};
 use runvoy_core::testing::ManualClock;
-use runvoy_core::{Config, Runvoy};
-use runvoy_local::memory::{MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLogs, ScriptedExecutor};
+use runvoy_core::{Config, ReconcileOptions, Runvoy};
+use runvoy_local::memory::{
+    MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLogs, Script, ScriptedExecutor,
+};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -32,7 +35,8 @@ pub struct Server {
     pub router: Router,
     pub runvoy: Runvoy,
     pub ports: Ports,
-    pub scripted: Arc<ScriptedExecutor>,
+    /// Tasks that do what the test says, if the server was made so.
+    pub manual: ScriptedExecutor,
     pub logs: Arc<MemoryLogs>,
 }
 
@@ -60,11 +64,27 @@ impl Server {
         Self::with(|_| {}).await
     }
 
+    /// A server whose tasks do what the test says.
+    pub async fn manual() -> Self {
+        Self::assemble(true, |_| {}).await
+    }
+
     /// A server some of whose ports are others.
     pub async fn with(change: impl FnOnce(&mut Ports)) -> Self {
+        Self::assemble(false, change).await
+    }
+
+    async fn assemble(by_hand: bool, change: impl FnOnce(&mut Ports)) -> Self {
         let clock = Arc::new(ManualClock::default());
-        let logs = Arc::new(MemoryLogs::default());
-        let scripted = Arc::new(ScriptedExecutor::new(Arc::clone(&logs), clock.clone()));
+        let logs = Arc::new(MemoryLogs::new(clock.clone()));
+        let manual = ScriptedExecutor::manual(Arc::clone(&logs), clock.clone());
+        let scripted = ScriptedExecutor::with_script(Arc::clone(&logs), clock.clone(), |_| Script {
+            output: vec![
+                (Stream::Stdout, Bytes::from_static(b"hello\nworld\n")),
+                (Stream::Stderr, Bytes::from_static(b"oops\n")),
+            ],
+            ..Script::default()
+        });
         let keys = Arc::new(MemoryKeyStore::default());
         for role in Role::ALL {
             let user = User {
@@ -81,10 +101,10 @@ impl Server {
         let mut ports = Ports {
             keys,
             executions: Arc::new(MemoryExecutionStore::default()),
-            executor: scripted.clone(),
+            executor: if by_hand { Arc::new(manual.clone()) } else { Arc::new(scripted) },
             logs: logs.clone(),
             audit: Arc::new(MemoryAuditLog::default()),
-            authorizer: Arc::new(CedarAuthorizer::builtin().unwrap()),
+            authorizer: Arc::new(CedarAuthorizer::builtin()),
             config: Config::default(),
         };
         change(&mut ports);
@@ -100,7 +120,7 @@ impl Server {
             .build()
             .unwrap();
         let router = runvoy_core::http::router(runvoy.clone());
-        Self { router, runvoy, ports, scripted, logs }
+        Self { router, runvoy, ports, manual, logs }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
@@ -143,6 +163,21 @@ impl Server {
         let answer = self.ask(Method::POST, "/run", body).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
         answer.json()["execution_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Starts a command whose task claims at once and then waits for the test.
+    pub async fn start_manually(&self, command: &str) -> String {
+        let id = self.run(command).await;
+        for task in self.manual.pending() {
+            assert!(self.manual.claim(task.task));
+        }
+        self.settle().await;
+        id
+    }
+
+    /// Brings every record in line with its task.
+    pub async fn settle(&self) {
+        self.runvoy.reconcile(ReconcileOptions::default()).await.unwrap();
     }
 
     /// How many executions there are.

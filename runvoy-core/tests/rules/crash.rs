@@ -33,18 +33,41 @@ impl Authorizer for AllowAll {
 /// One step of a story. Numbers pick an instance, an execution, an idempotency key.
 #[derive(Clone, Debug)]
 enum Step {
-    Run { instance: usize, key: usize },
-    Kill { instance: usize, execution: usize },
-    Reconcile { instance: usize },
+    Run {
+        instance: usize,
+        key: usize,
+    },
+    Kill {
+        instance: usize,
+        execution: usize,
+    },
+    Reconcile {
+        instance: usize,
+    },
     ReconcileTwice,
     /// News of a task; `late` delivers what it was at an earlier step.
-    News { instance: usize, execution: usize, late: usize },
-    Claim { execution: usize },
-    Never { execution: usize },
-    Exit { execution: usize, code: i32 },
-    Vanish { execution: usize },
+    News {
+        instance: usize,
+        execution: usize,
+        late: usize,
+    },
+    Claim {
+        execution: usize,
+    },
+    Never {
+        execution: usize,
+    },
+    Exit {
+        execution: usize,
+        code: i32,
+    },
+    Vanish {
+        execution: usize,
+    },
     Fog(bool),
-    Wait { seconds: u64 },
+    Wait {
+        seconds: u64,
+    },
 }
 
 /// Everything that outlives a process, and two processes.
@@ -69,16 +92,28 @@ impl Story {
         let world = Arc::new(World::new(Arc::clone(&clock)));
         let keys: Arc<dyn KeyStore> = Arc::new(MemoryKeyStore::default());
         let executions: Arc<dyn ExecutionStore> = Arc::new(MemoryExecutionStore::default());
-        let logs: Arc<dyn LogSource> = Arc::new(MemoryLogs::default());
+        let logs: Arc<dyn LogSource> = Arc::new(MemoryLogs::new(clock.clone()));
         let audit: Arc<dyn AuditLog> = Arc::new(MemoryAuditLog::default());
         let instance = |fuse: &Arc<Fuse>| {
-            assemble(fuse, &clock, &world, [keys.clone()], [executions.clone()], [logs.clone()], [audit.clone()])
+            assemble(
+                fuse,
+                &clock,
+                &world,
+                [keys.clone()],
+                [executions.clone()],
+                [logs.clone()],
+                [audit.clone()],
+            )
         };
         let mut crashes = crashes.into_iter();
-        let fuses = [(); 2].map(|()| crashes.next().map_or_else(Fuse::none, |(at, moment)| Fuse::new(at, moment)));
+        let fuses =
+            [(); 2].map(|()| crashes.next().map_or_else(Fuse::none, |(at, moment)| Fuse::new(at, moment)));
         let instances = fuses.map(|fuse| (instance(&fuse), fuse));
         let first = instance(&Fuse::none());
-        first.bootstrap_admin("admin@localhost".parse().unwrap(), &ApiKey::parse(KEY).unwrap()).await.unwrap();
+        first
+            .bootstrap_admin("admin@localhost".parse().unwrap(), &ApiKey::parse(KEY).unwrap())
+            .await
+            .unwrap();
         drop(first);
         Self {
             clock,
@@ -206,7 +241,10 @@ impl Story {
 
     async fn check(&self) {
         for id in self.accepted.values() {
-            assert!(self.executions.get(*id).await.unwrap().is_some(), "{id} was accepted and is not recorded");
+            assert!(
+                self.executions.get(*id).await.unwrap().is_some(),
+                "{id} was accepted and is not recorded"
+            );
         }
         for id in self.world.ids() {
             let job = self.world.job(id);
@@ -278,7 +316,8 @@ fn assemble(
 }
 
 fn play(steps: &[Step], crashes: Vec<(usize, Moment)>, late_tasks: bool) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let mut story = Story::new(crashes).await;
         for step in steps {
@@ -310,7 +349,15 @@ fn plain_lives() -> Vec<Vec<Step>> {
         with_mending(&[run.clone(), claim.clone(), kill.clone(), exit.clone(), news.clone()]),
         with_mending(&[run.clone(), claim.clone(), news.clone(), kill.clone(), vanish.clone(), news.clone()]),
         with_mending(&[run.clone(), claim, news.clone(), vanish, news]),
-        with_mending(&[run, Step::Never { execution: 0 }, Step::Wait { seconds: 1000 }, Step::ReconcileTwice, exit, again, kill]),
+        with_mending(&[
+            run,
+            Step::Never { execution: 0 },
+            Step::Wait { seconds: 1000 },
+            Step::ReconcileTwice,
+            exit,
+            again,
+            kill,
+        ]),
     ]
 }
 

@@ -10,7 +10,9 @@ use futures_util::stream::{self, BoxStream};
 use runvoy_core::clock::Clock as _;
 use runvoy_core::execution::TaskHandle;
 use runvoy_core::id::ExecutionId;
-use runvoy_core::port::{Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskExit, TaskState};
+use runvoy_core::port::{
+    Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskExit, TaskState,
+};
 use runvoy_core::testing::ManualClock;
 use runvoy_task::EndReason;
 

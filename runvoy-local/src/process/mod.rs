@@ -1,1 +1,226 @@
-//! Commands as supervised processes of this machine.
+//! Commands as processes of this machine, each supervised by an agent that outlives the server.
+
+mod describe;
+mod events;
+mod gate;
+pub(crate) mod layout;
+mod processes;
+mod start;
+mod stop;
+mod user;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use runvoy_core::clock::SharedClock;
+use runvoy_core::execution::TaskHandle;
+use runvoy_core::id::ExecutionId;
+use runvoy_core::limits;
+use runvoy_core::port::{Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskState};
+use runvoy_task::{Isolation, RunAs};
+
+use self::events::Follower;
+use self::layout::execution_dir;
+use self::stop::Stops;
+
+/// How commands are run.
+#[derive(Clone)]
+pub struct ProcessConfig {
+    /// Where executions have their directories. Created if missing.
+    pub root: PathBuf,
+    /// The agent's executable.
+    pub agent: PathBuf,
+    /// Variables that every command gets and any run may set otherwise: `PATH`, `HOME`, `LANG` ...
+    pub base_env: BTreeMap<String, String>,
+    /// The user that commands run as; the server's own if absent. Only root can make them somebody else.
+    pub run_as: Option<String>,
+    /// The most processes that a command's user may have, all together. Binds nobody who is root.
+    pub max_processes: Option<u64>,
+    /// Bytes after which a log continues in a further file.
+    pub segment_bytes: u64,
+    /// How the processes of a command are fenced in.
+    pub isolation: Isolation,
+}
+
+impl ProcessConfig {
+    /// Commands of the server's own user, with an empty base environment.
+    pub fn new(root: impl Into<PathBuf>, agent: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            agent: agent.into(),
+            base_env: BTreeMap::new(),
+            run_as: None,
+            max_processes: None,
+            segment_bytes: 64 * 1024 * 1024,
+            isolation: Isolation::Auto,
+        }
+    }
+}
+
+/// Runs commands as processes of this machine.
+///
+/// Everything that counts is in the execution's directory and in the agent, so that a new executor over the same
+/// root goes on where an earlier one ended. Dropping it stops its own tasks; the agents, and what they run, go on.
+pub struct ProcessExecutor {
+    shared: Arc<Shared>,
+    follower: Follower,
+}
+
+struct Shared {
+    root: PathBuf,
+    agent: PathBuf,
+    base_env: BTreeMap<String, String>,
+    run_as: Option<RunAs>,
+    max_processes: Option<u64>,
+    segment_bytes: u64,
+    isolation: Isolation,
+    boot_id: String,
+    clock: SharedClock,
+    stops: Stops,
+}
+
+impl ProcessExecutor {
+    /// An executor over a data directory. To be called within a runtime.
+    pub fn new(config: ProcessConfig, clock: SharedClock) -> Result<Self, ExecutorError> {
+        let shared = Shared::new(config, clock).map_err(|error| ExecutorError::Refused {
+            message: format!("commands cannot be run as processes: {error}"),
+            source: Some(error.into()),
+        })?;
+        let shared = Arc::new(shared);
+        let follower = Follower::new(Arc::clone(&shared)).map_err(ExecutorError::unavailable)?;
+        Ok(Self { shared, follower })
+    }
+}
+
+impl Shared {
+    fn new(config: ProcessConfig, clock: SharedClock) -> io::Result<Self> {
+        let run_as = config.run_as.as_deref().map(user::resolve).transpose()?;
+        let mode = dir_mode(run_as.as_ref());
+        if !config.root.try_exists()? {
+            fs::DirBuilder::new().recursive(true).mode(mode).create(&config.root)?;
+        }
+        // Agents are told apart by this path, and run elsewhere.
+        let root = config.root.canonicalize()?;
+        if let Some(user) = &run_as {
+            let mode = fs::metadata(&root)?.permissions().mode();
+            fs::set_permissions(&root, fs::Permissions::from_mode(mode | 0o111))?;
+            user::must_reach(&root, user)?;
+        }
+        Ok(Self {
+            root,
+            // One without a slash is looked for in the server's PATH, as everywhere.
+            agent: config.agent.canonicalize().unwrap_or(config.agent),
+            base_env: config.base_env,
+            run_as,
+            max_processes: config.max_processes,
+            segment_bytes: config.segment_bytes,
+            isolation: config.isolation,
+            boot_id: processes::boot_id()?,
+            clock,
+            stops: Stops::default(),
+        })
+    }
+
+    fn dir_mode(&self) -> u32 {
+        dir_mode(self.run_as.as_ref())
+    }
+
+    fn describe(&self, id: ExecutionId) -> TaskState {
+        let state = describe::describe(&execution_dir(&self.root, id), id, &self.boot_id);
+        if matches!(state, TaskState::Exited(_) | TaskState::Gone) {
+            self.stops.forget(id);
+        }
+        state
+    }
+
+    fn revoke(&self, id: ExecutionId) -> io::Result<Claim> {
+        let at_ms = u64::try_from(self.clock.now().as_millisecond()).unwrap_or_default();
+        gate::revoke(&layout::create(&self.root, id, self.dir_mode())?, at_ms)
+    }
+
+    fn free_percent(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.root)?;
+        Ok(disk.f_bavail.saturating_mul(100) / disk.f_blocks.max(1))
+    }
+}
+
+/// Others may pass through on their way to a working directory that is theirs, and see nothing.
+fn dir_mode(run_as: Option<&RunAs>) -> u32 {
+    if run_as.is_some() { 0o711 } else { 0o700 }
+}
+
+/// Runs what waits for a disk where it is in nobody's way.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, ExecutorError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(ExecutorError::unavailable),
+        Err(error) => Err(ExecutorError::unavailable(error)),
+    }
+}
+
+#[async_trait]
+impl Executor for ProcessExecutor {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { images: false, resources: false, shorter_grace: true, max_grace: None }
+    }
+
+    async fn admit(&self) -> Result<(), ExecutorError> {
+        let shared = Arc::clone(&self.shared);
+        let free = blocking(move || shared.free_percent()).await?;
+        if free >= limits::FREE_DISK_PERCENT {
+            return Ok(());
+        }
+        let (least, root) = (limits::FREE_DISK_PERCENT, self.shared.root.display());
+        Err(ExecutorError::Busy {
+            message: format!(
+                "{free} % of the disk of {root} is free, a run needs {least} %; make room there"
+            ),
+        })
+    }
+
+    async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
+        if let Some(prepared) = start::prepare(&self.shared, task).await? {
+            self.follower.follow(task.id);
+            let child = start::start(&self.shared, task, prepared).await?;
+            self.follower.keep(task.id, child);
+        }
+        Ok(None)
+    }
+
+    async fn revoke(&self, id: ExecutionId) -> Result<Claim, ExecutorError> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.revoke(id)).await
+    }
+
+    async fn stop(&self, id: ExecutionId, grace: Option<Duration>) -> Result<(), ExecutorError> {
+        let shared = Arc::clone(&self.shared);
+        let dir = execution_dir(&shared.root, id);
+        blocking(move || stop::stop(&dir, id, grace, &shared.stops, &shared.boot_id)).await
+    }
+
+    async fn describe(&self, ids: &[ExecutionId]) -> Result<Vec<TaskState>, ExecutorError> {
+        let (shared, ids) = (Arc::clone(&self.shared), ids.to_vec());
+        let states =
+            blocking(move || Ok(ids.iter().map(|id| (*id, shared.describe(*id))).collect::<Vec<_>>()));
+        let states = states.await?;
+        for (id, state) in &states {
+            // Found by a server that did not start it.
+            if matches!(state, TaskState::Pending | TaskState::Running { .. }) {
+                self.follower.follow(*id);
+            }
+        }
+        Ok(states.into_iter().map(|(_, state)| state).collect())
+    }
+
+    fn events(&self) -> BoxStream<'static, TaskEvent> {
+        self.follower.events()
+    }
+}

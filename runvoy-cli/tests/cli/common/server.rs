@@ -143,7 +143,7 @@ async fn serve(listener: TcpListener, script: Arc<Mutex<VecDeque<Answer>>>, aske
             let (script, asked) = (Arc::clone(&script), Arc::clone(&asked));
             async move {
                 let (head, body) = request.into_parts();
-                let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+                let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
                 let header =
                     |name| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
                 asked.lock().unwrap().push(Asked {

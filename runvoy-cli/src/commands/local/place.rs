@@ -1,0 +1,80 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use runvoy_core::Config;
+use runvoy_local::{DataDir, Guest, LocalConfig};
+
+use super::not_started;
+use crate::agent::Agent;
+use crate::args::PlaceArgs;
+use crate::error::{CliError, Kind};
+
+/// Time between two looks for what was left half done.
+const RECONCILE_EVERY: Duration = Duration::from_secs(5);
+
+/// Where state is kept and how commands run.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// Directory for everything that is kept.
+    pub(super) data_dir: PathBuf,
+    run_as: Option<String>,
+    agent: Agent,
+}
+
+impl Place {
+    pub(super) fn new(args: &PlaceArgs) -> Result<Self, CliError> {
+        let data_dir = args.data_dir.clone().map_or_else(default_data_dir, Ok)?;
+        Ok(Self { data_dir, run_as: args.run_as.clone(), agent: Agent::find()? })
+    }
+
+    /// What the server is to be told.
+    pub(super) fn config(&self, dir: &DataDir, guest: Option<Guest>) -> Result<LocalConfig, CliError> {
+        Ok(LocalConfig {
+            agent: self.agent.path(dir.path())?,
+            base_env: base_env(),
+            run_as: self.run_as.clone(),
+            max_processes: None,
+            service: Config::default(),
+            guest,
+            reconcile_every: RECONCILE_EVERY,
+        })
+    }
+
+    /// Says once, in the admin's words, what keeps commands apart from the server: nothing.
+    pub(super) fn trust_note(&self) -> String {
+        let whom = match (&self.run_as, rustix_is_root()) {
+            (Some(user), _) => format!("as user `{user}`"),
+            (None, true) => "as root; `--run-as USER` makes them somebody else".to_owned(),
+            (None, false) => "as the server's own user, who can read its data and keys".to_owned(),
+        };
+        format!("commands run as processes of this machine, {whom}")
+    }
+}
+
+/// Whether this process may do anything.
+fn rustix_is_root() -> bool {
+    // The owner of our own entry in /proc is our effective user.
+    std::fs::metadata("/proc/self").is_ok_and(|data| std::os::unix::fs::MetadataExt::uid(&data) == 0)
+}
+
+/// `$XDG_DATA_HOME/runvoy`.
+fn default_data_dir() -> Result<PathBuf, CliError> {
+    let set = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let dir = set.or_else(|| std::env::home_dir().map(|home| home.join(".local/share")));
+    dir.map(|dir| dir.join("runvoy")).ok_or_else(|| {
+        CliError::new(Kind::Config, "there is no home directory to keep data in").hint("pass --data-dir")
+    })
+}
+
+/// What commands start from: this process's environment without anything of Runvoy's, its keys above all.
+fn base_env() -> BTreeMap<String, String> {
+    let text = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    text.filter(|(name, _)| !name.starts_with("RUNVOY_")).collect()
+}
+
+/// The data directory, or why not.
+pub(super) fn open(place: &Place) -> Result<DataDir, CliError> {
+    DataDir::open(&place.data_dir).map_err(not_started)
+}

@@ -1,0 +1,98 @@
+use runvoy_core::id::Email;
+use runvoy_core::key::ApiKey;
+use runvoy_local::{Local, ServeLimits, ServerNote, serve as serve_router};
+use tokio::net::TcpListener;
+
+use super::not_started;
+use super::place::{self, Place};
+use crate::args::ServeArgs;
+use crate::commands::Context;
+use crate::config::Config;
+use crate::error::{CliError, Kind};
+use crate::signals::Signals;
+use crate::{env_vars, exit, settings};
+
+/// The profile that the first start writes.
+const PROFILE: &str = "local";
+
+/// Serves until a signal ends it; a second one does not wait for what is under way.
+pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, CliError> {
+    if !args.listen.ip().is_loopback() && !args.allow_unsandboxed {
+        let what =
+            format!("{} is not loopback, and commands are not kept apart from the server", args.listen);
+        return Err(CliError::new(Kind::Config, what)
+            .hint("pass --allow-unsandboxed if everybody who has a key may be the server's user"));
+    }
+    let admin: Email =
+        args.admin_email.parse().map_err(|e| CliError::new(Kind::Usage, format!("--admin-email: {e}")))?;
+    let mut signals = Signals::catch()?;
+    let place = Place::new(&args.place)?;
+    let dir = place::open(&place)?;
+    let config = place.config(&dir, None)?;
+    let local = Local::start(dir, config).map_err(not_started)?;
+    let listener = TcpListener::bind(args.listen).await.map_err(|e| {
+        CliError::new(Kind::Config, format!("cannot listen on {}: {e}", args.listen))
+            .hint("pass another --listen")
+    })?;
+    let address = listener.local_addr().map_err(not_started)?;
+    let endpoint = format!("http://{address}");
+    first_admin(context, &local, admin, &endpoint).await?;
+    let note = ServerNote { pid: std::process::id(), endpoint: Some(endpoint.clone()) };
+    local.data_dir().note(&note).map_err(not_started)?;
+    context.printer.note(&place.trust_note());
+    context.printer.note(&format!(
+        "data in {}; Ctrl-C or SIGTERM ends the server, commands go on",
+        local.data_dir().path().display()
+    ));
+    context.printer.data_line(&endpoint)?;
+
+    let runvoy = local.runvoy().clone();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = serve_router(listener, local.router(), ServeLimits::default(), async move {
+        // The sender is dropped only with this whole command.
+        let _ = stopped.await;
+    });
+    let orders = async {
+        signals.next().await;
+        runvoy.drain();
+        let _ = stop.send(());
+        signals.next().await;
+    };
+    tokio::select! {
+        served = server => served.map_err(not_started)?,
+        () = orders => context.printer.note("left at once; requests under way were cut off"),
+    }
+    local.stop().await;
+    Ok(exit::OK)
+}
+
+/// An empty data directory gets its first admin, and this user's configuration the key.
+async fn first_admin(context: &Context, local: &Local, email: Email, endpoint: &str) -> Result<(), CliError> {
+    let preset = std::env::var(env_vars::ADMIN_API_KEY).ok().filter(|key| !key.is_empty());
+    let key = match &preset {
+        None => ApiKey::generate(),
+        Some(text) => ApiKey::parse(text)
+            .map_err(|e| CliError::new(Kind::Config, format!("{}: {e}", env_vars::ADMIN_API_KEY)))?,
+    };
+    let created = local.runvoy().bootstrap_admin(email.clone(), &key).await.map_err(not_started)?;
+    if !created {
+        if preset.is_some() {
+            context.printer.note(&format!("{} is ignored: there are users already", env_vars::ADMIN_API_KEY));
+        }
+        return Ok(());
+    }
+    let path = settings::config_path()?;
+    let mut config = Config::read(&path)?.unwrap_or_default();
+    let is_default = config.default.api_endpoint.is_none() && config.default.api_key.is_none();
+    for name in [Some(PROFILE), None].into_iter().filter(|name| name.is_some() || is_default) {
+        let profile = config.profile_mut(name);
+        profile.api_endpoint = Some(endpoint.to_owned());
+        profile.api_key = Some(key.reveal().to_owned());
+    }
+    config.write(&path)?;
+    let profiles = if is_default { "profile `local` and the default one" } else { "profile `local`" };
+    context
+        .printer
+        .note(&format!("{email} is the first admin; the key is in {}, {profiles}", path.display()));
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! The documents say what the code does.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use runvoy_core::api::code;
+use runvoy_core::{limits, state};
+
+fn document(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What stands between `<!-- name:begin -->` and `<!-- name:end -->`.
+fn section<'a>(document: &'a str, name: &str) -> &'a str {
+    let (begin, end) = (format!("<!-- {name}:begin -->"), format!("<!-- {name}:end -->"));
+    let (_, rest) = document.split_once(&begin).unwrap_or_else(|| panic!("no {begin}"));
+    let (inside, _) = rest.split_once(&end).unwrap_or_else(|| panic!("no {end}"));
+    inside.trim()
+}
+
+/// The first cell of every row of a table, without its backticks.
+fn first_cells(table: &str) -> BTreeSet<String> {
+    let rows = table.lines().skip(2).filter_map(|row| row.strip_prefix("| ")?.split(" | ").next());
+    rows.map(|cell| cell.replace('`', "")).collect()
+}
+
+#[test]
+fn the_table_of_states_is_the_codes_own() {
+    let text = document("ARCHITECTURE.md");
+    assert_eq!(section(&text, "states"), state::markdown().trim());
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn every_route_is_documented_and_no_other() {
+    let openapi = serde_json::to_value(runvoy_core::http::openapi()).unwrap();
+    let mut routes = BTreeSet::new();
+    for (path, methods) in openapi["paths"].as_object().unwrap() {
+        for method in ["get", "post", "put", "patch", "delete", "head"] {
+            if methods.get(method).is_some() {
+                routes.insert(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+    }
+    let text = document("API.md");
+    assert_eq!(first_cells(section(&text, "routes")), routes);
+}
+
+#[test]
+fn every_error_code_is_documented() {
+    let text = document("API.md");
+    let table = section(&text, "errors");
+    let codes = [
+        code::INVALID_API_KEY,
+        code::API_KEY_REVOKED,
+        code::API_KEY_EXPIRED,
+        code::FORBIDDEN,
+        code::INVALID_REQUEST,
+        code::INVALID_QUERY,
+        code::NOT_FOUND,
+        code::METHOD_NOT_ALLOWED,
+        code::IDEMPOTENCY_CONFLICT,
+        code::TOO_MANY_EXECUTIONS,
+        code::SERVICE_UNAVAILABLE,
+        code::DATABASE_ERROR,
+        code::INTERNAL_ERROR,
+    ];
+    for code in codes {
+        assert!(table.contains(&format!("`{code}`")), "{code}");
+    }
+}
+
+#[test]
+fn the_limits_are_the_codes_own() {
+    let text = document("API.md");
+    let rows: Vec<_> = section(&text, "limits").lines().skip(2).collect();
+    let kib = |bytes: usize| format!("{} KiB", bytes / 1024);
+    let seconds = |time: std::time::Duration| format!("{} s", time.as_secs());
+    let expected = [
+        ("command, or its arguments together", kib(limits::COMMAND_BYTES)),
+        ("variables", limits::ENV_VARIABLES.to_string()),
+        ("names and values of the variables together", kib(limits::ENV_BYTES)),
+        ("request body", kib(limits::BODY_BYTES)),
+        ("log of one execution", format!("{} GiB", limits::LOG_BYTES >> 30)),
+        ("line, before it is cut into parts", kib(limits::LINE_BYTES)),
+        ("live executions of a server", limits::LIVE_EXECUTIONS.to_string()),
+        ("free disk for a new run", format!("{} %", limits::FREE_DISK_PERCENT)),
+        ("page of a listing or a log", limits::PAGE.to_string()),
+        ("page of a listing, unless `limit` is given", limits::DEFAULT_PAGE.to_string()),
+        ("`wait`", format!("{} s", limits::WAIT_SECONDS)),
+        ("`Idempotency-Key`", format!("{} characters", limits::IDEMPOTENCY_KEY)),
+        ("memory of an `Idempotency-Key`", seconds(limits::IDEMPOTENCY_WINDOW)),
+        ("shortest prefix of an id", format!("{} digits", limits::ID_PREFIX)),
+        ("`timeout`, unless given", seconds(limits::DEFAULT_TIMEOUT)),
+        ("`timeout`, at most", seconds(limits::MAX_TIMEOUT)),
+        ("`grace`, unless given", seconds(limits::DEFAULT_GRACE)),
+        ("`grace`, at most", seconds(limits::MAX_GRACE)),
+        ("start of a task", seconds(limits::START_TIMEOUT)),
+    ];
+    let expected: Vec<_> = expected.iter().map(|(what, value)| format!("| {what} | {value} |")).collect();
+    assert_eq!(rows, expected);
+}

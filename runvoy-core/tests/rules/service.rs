@@ -1,0 +1,225 @@
+//! Rules that need no crash to show.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runvoy_core::api::{Command, RunRequest};
+use runvoy_core::cedar::CedarAuthorizer;
+use runvoy_core::clock::Clock as _;
+use runvoy_core::id::IdPrefix;
+use runvoy_core::key::ApiKey;
+use runvoy_core::port::{AuditKind, AuditLog, ExecutionStore, Executor as _};
+use runvoy_core::state::{Reason, Status};
+use runvoy_core::testing::ManualClock;
+use runvoy_core::{Caller, Error, KillOutcome, ReconcileOptions, RequestContext, Runvoy};
+use runvoy_local::memory::{MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLogs};
+use runvoy_task::EndReason;
+
+use super::world::World;
+
+struct Bench {
+    runvoy: Runvoy,
+    caller: Caller,
+    world: Arc<World>,
+    clock: Arc<ManualClock>,
+    executions: Arc<MemoryExecutionStore>,
+    audit: Arc<MemoryAuditLog>,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let clock = Arc::new(ManualClock::default());
+        let world = Arc::new(World::new(Arc::clone(&clock)));
+        let executions = Arc::new(MemoryExecutionStore::default());
+        let audit = Arc::new(MemoryAuditLog::default());
+        let runvoy = Runvoy::builder()
+            .keys(Arc::new(MemoryKeyStore::default()))
+            .executions(executions.clone())
+            .executor(world.clone())
+            .logs(Arc::new(MemoryLogs::new(clock.clone())))
+            .audit(audit.clone())
+            .authorizer(Arc::new(CedarAuthorizer::builtin()))
+            .clock(clock.clone())
+            .build()
+            .unwrap();
+        let key = ApiKey::generate();
+        assert!(runvoy.bootstrap_admin("admin@localhost".parse().unwrap(), &key).await.unwrap());
+        let caller = runvoy.authenticate(Some(key.reveal()), RequestContext::internal()).await.unwrap();
+        Self { runvoy, caller, world, clock, executions, audit }
+    }
+
+    async fn run(&self) -> runvoy_core::execution::Execution {
+        let request = RunRequest::new(Command::Shell("make".to_owned()));
+        self.runvoy.run(&self.caller, request, None).await.unwrap()
+    }
+
+    async fn pass(&self) {
+        let report = self.runvoy.reconcile(ReconcileOptions::default()).await.unwrap();
+        assert_eq!(report.failed, 0);
+    }
+
+    async fn record(&self, id: runvoy_core::id::ExecutionId) -> runvoy_core::execution::Execution {
+        self.executions.get(id).await.unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_builder_names_the_port_that_is_missing() {
+    let error = Runvoy::builder().build().unwrap_err();
+    assert!(error.to_string().contains("Runvoy::builder().keys("), "{error}");
+}
+
+#[tokio::test]
+async fn the_first_admin_is_made_once() {
+    let bench = Bench::new().await;
+    let again = bench.runvoy.bootstrap_admin("other@localhost".parse().unwrap(), &ApiKey::generate()).await;
+    assert!(!again.unwrap());
+}
+
+#[tokio::test]
+async fn a_kill_before_the_claim_closes_the_gate_at_once() {
+    let bench = Bench::new().await;
+    let id = bench.run().await.id;
+    let outcome = bench.runvoy.kill(&bench.caller, &IdPrefix::from(id), None).await.unwrap();
+    let KillOutcome::Initiated(record) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(
+        (record.status, record.status_reason, record.exit_code),
+        (Status::Stopped, Some(Reason::Killed), None)
+    );
+    bench.world.claim(id);
+    assert_eq!(bench.world.job(id).runs, 0);
+    let again = bench.runvoy.kill(&bench.caller, &IdPrefix::from(id), None).await.unwrap();
+    assert!(matches!(again, KillOutcome::AlreadyOver(_)));
+}
+
+#[tokio::test]
+async fn a_start_that_nobody_finishes_is_tried_again_and_then_given_up() {
+    let bench = Bench::new().await;
+    let id = bench.run().await.id;
+    bench.world.never(id);
+    bench.pass().await;
+    assert_eq!(bench.world.job(id).pending, 0, "its owner is left alone for a minute");
+    bench.clock.advance(Duration::from_secs(61));
+    bench.pass().await;
+    assert_eq!(bench.world.job(id).pending, 1, "then it is started again");
+    bench.clock.advance(Duration::from_secs(15 * 60));
+    bench.pass().await;
+    let record = bench.record(id).await;
+    assert_eq!((record.status, record.status_reason), (Status::Failed, Some(Reason::StartFailed)));
+    bench.world.claim(id);
+    assert_eq!(bench.world.job(id).runs, 0, "the late task runs nothing");
+}
+
+#[tokio::test]
+async fn a_task_that_outlives_its_timeout_is_stopped_from_outside() {
+    let bench = Bench::new().await;
+    let id = bench.run().await.id;
+    bench.world.claim(id);
+    bench.pass().await;
+    assert_eq!(bench.record(id).await.status, Status::Running);
+    bench.clock.advance(Duration::from_secs(3600 + 119));
+    bench.pass().await;
+    assert!(!bench.world.is_stopping(id));
+    bench.clock.advance(Duration::from_secs(2));
+    bench.pass().await;
+    assert!(bench.world.is_stopping(id));
+    bench.world.exit(id, 0);
+    bench.pass().await;
+    let record = bench.record(id).await;
+    assert_eq!((record.status, record.status_reason), (Status::Failed, Some(Reason::TimedOut)));
+}
+
+#[tokio::test]
+async fn an_executor_that_cannot_tell_ends_nothing() {
+    let bench = Bench::new().await;
+    let id = bench.run().await.id;
+    bench.world.claim(id);
+    bench.pass().await;
+    bench.world.vanish(id);
+    bench.world.set_fog(true);
+    bench.clock.advance(Duration::from_secs(600));
+    bench.pass().await;
+    assert_eq!(bench.record(id).await.status, Status::Running);
+    bench.world.set_fog(false);
+    bench.pass().await;
+    assert_eq!(bench.record(id).await.status_reason, Some(Reason::Lost));
+}
+
+#[tokio::test]
+async fn every_end_of_a_task_has_its_status() {
+    let cases = [
+        (EndReason::Exited, Some(0), Status::Succeeded, Reason::Exited),
+        (EndReason::Exited, Some(7), Status::Failed, Reason::Exited),
+        (EndReason::TimedOut, Some(143), Status::Failed, Reason::TimedOut),
+        (EndReason::LogLimit, Some(137), Status::Failed, Reason::LogLimit),
+        (EndReason::StartFailed, None, Status::Failed, Reason::StartFailed),
+        (EndReason::Lost, None, Status::Failed, Reason::Lost),
+        (EndReason::StoppedOutside, Some(143), Status::Stopped, Reason::StoppedOutside),
+        (EndReason::Stopped, Some(143), Status::Stopped, Reason::StoppedOutside),
+    ];
+    for (reason, exit_code, status, status_reason) in cases {
+        let bench = Bench::new().await;
+        let id = bench.run().await.id;
+        let now = bench.clock.now();
+        let exit = runvoy_core::port::TaskExit {
+            exit_code,
+            reason,
+            message: None,
+            started_at: now,
+            finished_at: now,
+            log: None,
+        };
+        let state = runvoy_core::port::TaskState::Exited(Box::new(exit));
+        let event = runvoy_core::port::TaskEvent { id, state };
+        // Twice: news may be repeated.
+        bench.runvoy.on_task_event(&event).await.unwrap();
+        bench.runvoy.on_task_event(&event).await.unwrap();
+        let record = bench.record(id).await;
+        assert_eq!(
+            (record.status, record.status_reason, record.exit_code),
+            (status, Some(status_reason), exit_code)
+        );
+        assert!(record.completed_at.is_some() && record.started_at.is_some());
+        assert!(bench.executions.request(id).await.unwrap().is_none(), "the request is wiped");
+        let outcomes = bench.audit.read(0, 100).await.unwrap();
+        assert_eq!(outcomes.iter().filter(|record| record.event.kind == AuditKind::Outcome).count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn intent_is_recorded_before_effect_and_names_the_execution() {
+    let bench = Bench::new().await;
+    let id = bench.run().await.id;
+    let records = bench.audit.read(0, 100).await.unwrap();
+    let intent = records.iter().find(|record| record.event.action == "run").unwrap();
+    assert_eq!(intent.event.resource, format!("execution:{id}"));
+    assert_eq!(intent.event.kind, AuditKind::Allowed);
+    assert_eq!(intent.event.detail.as_deref(), Some("make"));
+    assert!(intent.event.policy.is_some());
+}
+
+#[tokio::test]
+async fn a_second_kill_may_be_less_patient() {
+    let bench = Bench::new().await;
+    let id = bench.run().await.id;
+    bench.world.claim(id);
+    bench.pass().await;
+    let kill = async |grace| bench.runvoy.kill(&bench.caller, &IdPrefix::from(id), grace).await.unwrap();
+    assert!(matches!(kill(None).await, KillOutcome::Initiated(_)));
+    assert_eq!(bench.record(id).await.status, Status::Terminating);
+    assert!(matches!(kill(Some(Duration::from_secs(1))).await, KillOutcome::AlreadyOver(_)));
+    assert_eq!(bench.record(id).await.stop.unwrap().grace, Some(1));
+    let too_long =
+        bench.runvoy.kill(&bench.caller, &IdPrefix::from(id), Some(Duration::from_secs(3601))).await;
+    assert!(matches!(too_long, Err(Error::Invalid { field: "grace", .. })));
+    assert_eq!(bench.world.describe(&[id]).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn no_secret_shows_in_a_debug_text() {
+    let mut request = RunRequest::new(Command::Shell("make".to_owned()));
+    request.env.insert("TOKEN".to_owned(), "find-me".to_owned());
+    let key = ApiKey::generate();
+    let shown = format!("{request:?} {key:?} {:?}", key.hash());
+    assert!(!shown.contains("find-me") && !shown.contains(key.reveal()), "{shown}");
+}

@@ -1,0 +1,128 @@
+//! Starting an agent.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runvoy_core::port::{ExecutorError, StartTask};
+use runvoy_task::{TaskSpec, layout};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, Command};
+
+use super::layout::{GRACE, create, make};
+use super::processes::ID_VARIABLE;
+use super::{Shared, blocking, gate};
+
+/// An agent that has not read its spec by then never will.
+const HAND_OVER: Duration = Duration::from_secs(10);
+
+/// What is there before the agent is.
+pub(super) struct Prepared {
+    dir: PathBuf,
+    work: PathBuf,
+    log: File,
+}
+
+/// Makes the execution's directory. `None` if its gate is decided already.
+pub(super) async fn prepare(
+    shared: &Arc<Shared>,
+    task: &StartTask,
+) -> Result<Option<Prepared>, ExecutorError> {
+    let (shared, id, grace) = (Arc::clone(shared), task.id, millis(task.request.grace));
+    blocking(move || {
+        let dir = create(&shared.root, id, shared.dir_mode())?;
+        if gate::read(&dir)?.is_some() {
+            return Ok(None);
+        }
+        let work = dir.join(layout::WORK);
+        make(&work, 0o700)?;
+        if let Some(user) = &shared.run_as {
+            std::os::unix::fs::chown(&work, Some(user.uid), Some(user.gid))?;
+        }
+        fs::write(dir.join(GRACE), grace.to_string())?;
+        let log =
+            OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join(layout::AGENT_LOG))?;
+        Ok(Some(Prepared { dir, work, log }))
+    })
+    .await
+}
+
+/// Starts an agent in a prepared directory and hands it the spec.
+pub(super) async fn start(
+    shared: &Shared,
+    task: &StartTask,
+    prepared: Prepared,
+) -> Result<Child, ExecutorError> {
+    let spec = spec(shared, task, prepared.work);
+    let spec = serde_json::to_vec(&spec).map_err(ExecutorError::unavailable)?;
+    let second = prepared.log.try_clone().map_err(ExecutorError::unavailable)?;
+    let mut command = Command::new(&shared.agent);
+    command.arg("supervise").arg(&prepared.dir).env_clear().current_dir("/");
+    command.stdin(Stdio::piped()).stdout(prepared.log).stderr(second);
+    let mut child = command.spawn().map_err(|error| cannot_spawn(shared, error))?;
+    match tokio::time::timeout(HAND_OVER, hand_over(&mut child, &spec)).await {
+        Ok(Ok(())) => Ok(child),
+        Ok(Err(error)) => {
+            let why = format!("the agent ended before it read its task ({error}); its agent.log may say why");
+            Err(ExecutorError::unavailable(io::Error::other(why)))
+        }
+        Err(_) => {
+            // It has not claimed anything: it does so only after the end of the spec.
+            let _ = child.start_kill();
+            Err(ExecutorError::unavailable(io::Error::other("the agent did not read its task in time")))
+        }
+    }
+}
+
+/// The end of the agent's standard input is the end of the spec.
+async fn hand_over(child: &mut Child, spec: &[u8]) -> io::Result<()> {
+    let mut input = child.stdin.take().ok_or_else(|| io::Error::other("no standard input"))?;
+    input.write_all(spec).await
+}
+
+fn spec(shared: &Shared, task: &StartTask, workdir: PathBuf) -> TaskSpec {
+    let mut env = shared.base_env.clone();
+    env.insert("CI".to_owned(), "true".to_owned());
+    env.extend(task.request.env.clone());
+    env.extend(task.reserved_env.clone());
+    env.insert(ID_VARIABLE.to_owned(), task.id.to_string());
+    TaskSpec {
+        version: TaskSpec::VERSION,
+        execution_id: task.id.to_string(),
+        command: task.request.command.clone(),
+        env,
+        workdir,
+        run_as: shared.run_as.clone(),
+        timeout_ms: millis(task.request.timeout),
+        grace_ms: millis(task.request.grace),
+        stop_signal: task.request.stop_signal.as_str().to_owned(),
+        mask: task.mask.clone(),
+        log_limit: task.log_limit,
+        segment_bytes: shared.segment_bytes,
+        max_processes: shared.max_processes,
+        isolation: shared.isolation,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn cannot_spawn(shared: &Shared, error: io::Error) -> ExecutorError {
+    use io::ErrorKind as Kind;
+
+    let is_of_program = matches!(error.kind(), Kind::NotFound | Kind::PermissionDenied | Kind::NotADirectory)
+        || error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error());
+    if !is_of_program {
+        return ExecutorError::unavailable(error);
+    }
+    let agent = shared.agent.display();
+    ExecutorError::Refused {
+        message: format!("the agent {agent} cannot be run: {error}; point RUNVOY_AGENT at a runvoy-agent"),
+        source: Some(error.into()),
+    }
+}
