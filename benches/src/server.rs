@@ -1,5 +1,6 @@
 //! Servers as processes of their own.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ impl Server {
         let mut command = clean(runvoy, home);
         command.args(["local", "serve", "--executor", "process", "--listen", "127.0.0.1:0", "--data-dir"]);
         command.arg(home.join("data")).env("RUNVOY_ADMIN_API_KEY", KEY).stdin(Stdio::null());
+        command.stderr(File::options().create(true).append(true).open(home.join("server.log"))?);
         Self::start(command)
     }
 

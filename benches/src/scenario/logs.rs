@@ -130,7 +130,7 @@ impl Reader {
 struct Crowd {
     /// The command's own time, from its first line to its last.
     command: Duration,
-    /// From the first line to the end at the last follower.
+    /// From the first block to the last, at the slowest follower.
     delivered: Duration,
     /// The server's memory at its highest, in KiB.
     peak: u64,
@@ -204,22 +204,19 @@ async fn crowd(setup: &Setup, pace: Option<usize>, lines: usize, followers: usiz
     Ok(Crowd { command: generate::elapsed(&report)?, delivered, peak })
 }
 
-/// Lines by the last cursor, and the time from the first block to the end.
+/// Lines by the last cursor, and the time from the first block to the last.
 async fn count_lines(connection: &mut Connection, id: &str) -> Result<(usize, Duration)> {
-    let (mut seen, mut first, mut end) = (0, None, None);
+    let (mut seen, mut first, mut last) = (0, None, None);
     let on = |told: Told<'_>| {
-        match told {
-            Told::Cursor(cursor) => {
-                seen = std::str::from_utf8(cursor)?.parse()?;
-                first.get_or_insert_with(Instant::now);
-            }
-            Told::End => end = Some(Instant::now()),
-            Told::Block(_) => {}
+        if let Told::Cursor(cursor) = told {
+            seen = std::str::from_utf8(cursor)?.parse()?;
+            last = Some(Instant::now());
+            first = first.or(last);
         }
         Ok(())
     };
     // Enough to tell one kind of line from another: a hundred decoders would be a measurement of themselves.
     follow(connection, id, 64, on).await?;
-    let (first, end) = first.zip(end).ok_or("no line")?;
-    Ok((seen, end.duration_since(first)))
+    let (first, last) = first.zip(last).ok_or("no line")?;
+    Ok((seen, last.duration_since(first)))
 }

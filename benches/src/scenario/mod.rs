@@ -81,8 +81,8 @@ impl Scenario {
     /// Measures and prints.
     pub(crate) async fn measure(self, setup: &Setup) -> Result<()> {
         Row::head();
-        let one = [self];
-        for scenario in if self == Self::All { &Self::ALL[..] } else { &one } {
+        let scenarios: &[Self] = if self == Self::All { &Self::ALL } else { &[self] };
+        for scenario in scenarios {
             for row in scenario.rows(setup).await? {
                 row.print();
             }

@@ -4,6 +4,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::Setup;
 use super::follow::{begin, succeeded};
 use crate::client::{Connection, request};
@@ -59,7 +61,8 @@ pub(super) async fn idle(setup: &Setup) -> Result<Vec<Row>> {
         time: Duration::from_secs(1),
         status: 200,
     };
-    load.drive(&Arc::new([request("GET", "/executions?limit=50", "")])).await?;
+    let list: Arc<[Bytes]> = [request("GET", "/executions?limit=50", "")].into();
+    load.drive(&list).await?;
     tokio::time::sleep(SETTLE).await;
     let used = machine::memory(server.pid())?;
     let size = std::fs::metadata(&setup.runvoy)?.len() / 1024;
