@@ -77,7 +77,10 @@ impl Ending<'_> {
     }
 
     fn explain(&self, what: &str) -> String {
+        // Of these the server tells the whole story.
+        let told = matches!(self.reason, Some(Reason::TimedOut | Reason::LogLimit | Reason::Lost));
         match self.detail.map(first_line).filter(|detail| !detail.is_empty()) {
+            Some(detail) if told => detail.to_owned(),
             Some(detail) => format!("{what}: {detail}"),
             None => what.to_owned(),
         }

@@ -32,6 +32,7 @@ pub struct ApiKey(Zeroizing<String>);
 
 impl ApiKey {
     /// A new key of 256 random bits.
+    #[expect(clippy::missing_panics_doc, reason = "it cannot")]
     pub fn generate() -> Self {
         let mut bytes = Zeroizing::new([0_u8; 32]);
         #[expect(

@@ -27,7 +27,7 @@ pub const DEFAULT_PAGE: usize = 10;
 /// Longest `Idempotency-Key`, in visible ASCII characters.
 pub const IDEMPOTENCY_KEY: usize = 255;
 /// How long an idempotency key is remembered.
-pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 3600);
+pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_hours(24);
 /// Shortest prefix of an execution's id that commands take.
 pub const ID_PREFIX: usize = 6;
 /// Shortest API key of a form that is not ours.
@@ -35,19 +35,19 @@ pub const FOREIGN_KEY_CHARS: usize = 24;
 /// Longest API key of any form.
 pub const KEY_CHARS: usize = 512;
 /// Time a command may run when the request names none.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
 /// Longest time a command may be allowed to run, unless configured.
-pub const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const MAX_TIMEOUT: Duration = Duration::from_hours(7 * 24);
 /// Time between the stop signal and `SIGKILL` when the request names none.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 /// Longest grace.
-pub const MAX_GRACE: Duration = Duration::from_secs(3600);
+pub const MAX_GRACE: Duration = Duration::from_hours(1);
 /// How long a start may take before it is given up.
-pub const START_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+pub const START_TIMEOUT: Duration = Duration::from_mins(15);
 /// How long the owner of a start attempt is left alone before another takes over.
-pub const ATTEMPT_SILENCE: Duration = Duration::from_secs(60);
+pub const ATTEMPT_SILENCE: Duration = Duration::from_mins(1);
 /// How long after its timeout a task that is still there is stopped from outside.
-pub const OVERRUN: Duration = Duration::from_secs(120);
+pub const OVERRUN: Duration = Duration::from_mins(2);
 /// Longest wait of one request, in seconds.
 pub const WAIT_SECONDS: u64 = 20;
 /// Longest line, in bytes, before it is cut into events that continue each other.

@@ -201,7 +201,6 @@ pub mod stream_name {
     use super::{Stream, stream_str};
 
     /// Writes `stdout` or `stderr`.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub fn serialize<S: serde::Serializer>(stream: &Stream, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(stream_str(*stream))
     }

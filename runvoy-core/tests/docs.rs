@@ -1,5 +1,7 @@
 //! The documents say what the code does.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "test code")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -14,8 +14,6 @@ pub mod log_files;
 pub mod process;
 
 #[cfg(feature = "server")]
-mod background;
-#[cfg(feature = "server")]
 mod data_dir;
 #[cfg(feature = "server")]
 mod server;
@@ -25,8 +23,6 @@ mod guest;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod local;
 
-#[cfg(feature = "server")]
-pub use background::Background;
 #[cfg(feature = "server")]
 pub use data_dir::{DataDir, DataDirError, ServerNote};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]

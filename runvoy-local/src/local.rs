@@ -10,10 +10,10 @@ use runvoy_core::cedar::CedarAuthorizer;
 use runvoy_core::clock::{Clock as _, SystemClock};
 use runvoy_core::id::{Email, RequestId, Role};
 use runvoy_core::key::ApiKey;
-use runvoy_core::port::{BoxError, Executor, KeyStore, User};
-use runvoy_core::{Config, Runvoy, http};
+use runvoy_core::port::{BoxError, KeyStore, User};
+use runvoy_core::{Config, ReconcileOptions, Runvoy, http};
+use tokio::task::JoinSet;
 
-use crate::background::Background;
 use crate::data_dir::DataDir;
 use crate::guest::WithGuest;
 use crate::log_files::LogFiles;
@@ -64,7 +64,8 @@ fn failed<E: Into<BoxError>>(what: &'static str) -> impl FnOnce(E) -> LocalError
 #[derive(Debug)]
 pub struct Local {
     runvoy: Runvoy,
-    background: Background,
+    /// Stopped when dropped; the tasks that it looks after go on.
+    background: JoinSet<()>,
     dir: DataDir,
 }
 
@@ -85,19 +86,21 @@ impl Local {
         };
         let executor = ProcessExecutor::new(process, Arc::new(SystemClock))
             .map_err(failed("no command could be run"))?;
-        let executor: Arc<dyn Executor> = Arc::new(executor);
         let logs = LogFiles::new(dir.executions()).map_err(failed("the log files are not usable"))?;
         let runvoy = Runvoy::builder()
             .keys(with_guest(stores.key_store(), config.guest))
             .executions(stores.execution_store())
             .audit(stores.audit_log())
-            .executor(Arc::clone(&executor))
+            .executor(Arc::new(executor))
             .logs(Arc::new(logs))
             .authorizer(Arc::new(CedarAuthorizer::builtin()))
             .config(config.service)
             .build()
             .map_err(failed("a port is missing"))?;
-        let background = Background::start(&runvoy, &executor, config.reconcile_every);
+        let mut background = JoinSet::new();
+        // Who owns the data directory knows that nobody else is at a start that was left half done.
+        let first = ReconcileOptions { attempt_silence: Duration::ZERO };
+        background.spawn(runvoy.clone().tend(config.reconcile_every, first));
         Ok(Self { runvoy, background, dir })
     }
 
@@ -117,9 +120,9 @@ impl Local {
     }
 
     /// Stops looking after tasks, which go on, and gives the data directory back.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.runvoy.drain();
-        self.background.stop().await;
+        self.background.shutdown().await;
     }
 }
 

@@ -128,7 +128,9 @@ impl PageBuilder {
             Ok([only]) => only,
             Err(parts) => {
                 let mut all = BytesMut::with_capacity(length);
-                parts.iter().for_each(|part| all.extend_from_slice(part));
+                for part in &parts {
+                    all.extend_from_slice(part);
+                }
                 all.freeze()
             }
         };

@@ -1,10 +1,12 @@
 //! Processes under real agents, and scripted tasks: both keep the contract; a restarted server finds everything.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use runvoy_core::clock::SystemClock;
@@ -71,6 +73,28 @@ impl Processes {
         self.executor.start(start).await.unwrap();
         while self.runs(start.id) == 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// Agents that lost the race for a gate may still be at it: they would write where the directory is being removed.
+impl Drop for Processes {
+    fn drop(&mut self) {
+        let root = self.config.root.as_os_str().as_encoded_bytes();
+        let is_ours = |process: &fs::DirEntry| {
+            let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            arguments.windows(root.len()).any(|window| window == root)
+        };
+        let since = Instant::now();
+        while fs::read_dir("/proc").unwrap().flatten().any(|process| is_ours(&process)) {
+            assert!(
+                std::thread::panicking() || since.elapsed() < Duration::from_secs(10),
+                "an agent is left"
+            );
+            if since.elapsed() > Duration::from_secs(10) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }

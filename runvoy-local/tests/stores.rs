@@ -1,5 +1,8 @@
 //! Both kinds of stores against the suites of their ports.
 
+#![allow(clippy::unused_async, clippy::unwrap_used, reason = "a maker of stores may wait; test code")]
+
+#[cfg(feature = "memory")]
 mod memory {
     use std::sync::Arc;
 
@@ -35,6 +38,7 @@ mod memory {
     }
 }
 
+#[cfg(feature = "sqlite")]
 mod sqlite {
     use std::path::Path;
     use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The suite of every audit log, over the one of this example.
 
+#![allow(clippy::unused_async, clippy::unwrap_used, reason = "test code")]
+
 use std::path::Path;
 use std::sync::Arc;
 

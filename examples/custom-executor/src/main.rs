@@ -1,4 +1,4 @@
-//! How do I run commands by something of my own? `functions.rs` is an [`Executor`] whose commands are functions.
+//! How do I run commands by something of my own? `functions.rs` is an `Executor` whose commands are functions.
 //!
 //! ```sh
 //! cargo run -p example-custom-executor
@@ -10,41 +10,39 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use functions::{Function, Functions};
-use futures_util::{FutureExt as _, StreamExt as _};
+use functions::Functions;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use runvoy_core::api::{Command, RunRequest};
 use runvoy_core::cedar::CedarAuthorizer;
 use runvoy_core::clock::SystemClock;
 use runvoy_core::key::ApiKey;
-use runvoy_core::port::Executor;
-use runvoy_core::{RequestContext, Runvoy};
-use runvoy_local::memory::{MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLogs};
+use runvoy_core::{ReconcileOptions, RequestContext};
+use runvoy_local::memory::{self, MemoryLogs};
+
+fn function(name: &str) -> Option<BoxFuture<'static, i32>> {
+    match name {
+        "work" => Some(async { 0 }.boxed()),
+        "rest" => Some(std::future::pending().boxed()),
+        _ => None,
+    }
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let work: Function = || async { 0 }.boxed();
-    let rest: Function = || std::future::pending().boxed();
-    let executor: Arc<dyn Executor> = Arc::new(Functions::new([("work", work), ("rest", rest)]));
-    let runvoy = Runvoy::builder()
-        .keys(Arc::new(MemoryKeyStore::default()))
-        .executions(Arc::new(MemoryExecutionStore::default()))
-        .audit(Arc::new(MemoryAuditLog::default()))
-        .authorizer(Arc::new(CedarAuthorizer::builtin()))
+    let runvoy = memory::stores()
+        .executor(Arc::new(Functions(function, std::sync::Mutex::default())))
         .logs(Arc::new(MemoryLogs::new(Arc::new(SystemClock))))
-        .executor(Arc::clone(&executor))
+        .authorizer(Arc::new(CedarAuthorizer::builtin()))
         .build()?;
-    let (service, news) = (runvoy.clone(), executor.events());
-    tokio::spawn(news.for_each(move |event| {
-        let service = service.clone();
-        async move { drop(service.on_task_event(&event).await) }
-    }));
+    // This executor tells no news by itself, so it is asked often.
+    tokio::spawn(runvoy.clone().tend(Duration::from_millis(50), ReconcileOptions::default()));
     let key = ApiKey::generate();
     runvoy.bootstrap_admin("admin@localhost".parse()?, &key).await?;
     let caller = runvoy.authenticate(Some(key.reveal()), RequestContext::internal()).await?;
 
     for name in ["work", "rest", "play"] {
-        let request = RunRequest { grace: Some(0), ..RunRequest::new(Command::Shell(name.to_owned())) };
-        let id = runvoy.run(&caller, request, None).await?.id.into();
+        let id = runvoy.run(&caller, RunRequest::new(Command::Shell(name.to_owned())), None).await?.id.into();
         if name == "rest" {
             runvoy.kill(&caller, &id, None).await?;
         }

@@ -20,7 +20,12 @@ fn a_command_goes_on_and_no_line_is_lost_or_doubled() {
         server.crash();
         std::thread::sleep(Duration::from_millis(jitter() * 5));
         server.restart();
-        let (code, out, err) = running.finish();
+        let (mut code, mut out, mut err) = running.finish();
+        if code == Some(69) && out.is_empty() {
+            // It found no server at all. Asked again under the same key, the command still runs once.
+            (code, out, err) =
+                Running::spawn(server.client(&["run", "--idempotency-key", &key, command])).finish();
+        }
         assert_eq!(String::from_utf8(out).unwrap(), lines("line"), "round {round}: {err}");
         assert_eq!(code, Some(7), "round {round}: {err}");
         let errors: String = err.split_inclusive('\n').filter(|line| line.starts_with("err ")).collect();
@@ -28,7 +33,7 @@ fn a_command_goes_on_and_no_line_is_lost_or_doubled() {
     }
     // Every record is right, every log whole, and each command ran once.
     let list: serde_json::Value =
-        serde_json::from_slice(&server.run(&["list", "--limit", "0", "-o", "json"]).stdout).unwrap();
+        serde_json::from_slice(&server.run(&["list", "--all", "-o", "json"]).stdout).unwrap();
     let list = list.as_array().unwrap();
     assert_eq!(list.len() as u64, ROUNDS);
     for execution in list {

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub const KEY: &str = "an-admin-key-for-tests-only";
+pub(crate) const KEY: &str = "an-admin-key-for-tests-only";
 
 /// No wait of a test is longer.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The command, with nothing of this machine's environment but `PATH`.
-pub fn runvoy(home: &Path) -> Command {
+pub(crate) fn runvoy(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runvoy"));
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home);
     if let Some(agent) = std::env::var_os("RUNVOY_AGENT") {
@@ -25,22 +25,22 @@ pub fn runvoy(home: &Path) -> Command {
     command
 }
 
-pub struct Server {
-    pub dir: TempDir,
+pub(crate) struct Server {
+    pub(crate) dir: TempDir,
     child: Option<Child>,
-    pub endpoint: String,
+    pub(crate) endpoint: String,
 }
 
 impl Server {
     /// A server over an empty directory, on a free port.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut server = Self { dir, child: None, endpoint: String::new() };
         server.start_on("127.0.0.1:0");
         server
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
@@ -65,58 +65,58 @@ impl Server {
         self.endpoint = line.trim_end().to_owned();
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
 
     /// kill -9.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// On the port it had.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let listen = self.endpoint.strip_prefix("http://").unwrap().to_owned();
         self.start_on(&listen);
     }
 
-    pub fn terminate(&mut self) -> ExitStatus {
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
         signal(self.pid(), "TERM");
         self.child.take().unwrap().wait().unwrap()
     }
 
     /// A client that is configured for this server by its environment.
-    pub fn client(&self, args: &[&str]) -> Command {
+    pub(crate) fn client(&self, args: &[&str]) -> Command {
         let mut command = runvoy(self.dir.path());
         command.env("RUNVOY_API_ENDPOINT", &self.endpoint).env("RUNVOY_API_KEY", KEY).args(args);
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.client(args).output().unwrap()
     }
 
     /// Starts a command without waiting for it; its id.
-    pub fn detach(&self, command: &str) -> String {
+    pub(crate) fn detach(&self, command: &str) -> String {
         let output = self.run(&["run", "--detach", "--", command]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         stdout(&output).trim().to_owned()
     }
 
-    pub fn record(&self, id: &str) -> Value {
+    pub(crate) fn record(&self, id: &str) -> Value {
         let output = self.run(&["status", id, "-o", "json"]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// The record of an execution once it has ended.
-    pub fn ended(&self, id: &str) -> Value {
+    pub(crate) fn ended(&self, id: &str) -> Value {
         let output = self.run(&["wait", id, "--timeout", "60"]);
         assert_ne!(output.status.code(), Some(75), "{}", stderr(&output));
         self.record(id)
@@ -133,14 +133,14 @@ impl Drop for Server {
 }
 
 /// A client whose output is read while it runs.
-pub struct Running {
-    pub child: Child,
+pub(crate) struct Running {
+    pub(crate) child: Child,
     pieces: mpsc::Receiver<Vec<u8>>,
     seen: Vec<u8>,
 }
 
 impl Running {
-    pub fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut out = child.stdout.take().unwrap();
         let (send, pieces) = mpsc::channel();
@@ -156,7 +156,7 @@ impl Running {
     }
 
     /// Waits until standard output holds `text`.
-    pub fn expect(&mut self, text: &str) {
+    pub(crate) fn expect(&mut self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !String::from_utf8_lossy(&self.seen).contains(text) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -168,7 +168,7 @@ impl Running {
     }
 
     /// The exit code, standard output and standard error, once it has ended.
-    pub fn finish(mut self) -> (Option<i32>, Vec<u8>, String) {
+    pub(crate) fn finish(mut self) -> (Option<i32>, Vec<u8>, String) {
         let mut err = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
         let status = self.child.wait().unwrap();
@@ -177,21 +177,21 @@ impl Running {
     }
 }
 
-pub fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
     assert!(status.success(), "kill -{name} {pid}");
 }
 
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Looks until `holds` does; there is nothing else to wait on.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "still not: {what}");
@@ -200,7 +200,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Processes that have `marker` in their environment.
-pub fn processes_with(marker: &str) -> Vec<u32> {
+pub(crate) fn processes_with(marker: &str) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
         let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;

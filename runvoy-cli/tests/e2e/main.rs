@@ -1,9 +1,13 @@
 //! The real binary against the real server, agent and database, from outside.
 
 #![cfg(feature = "local")]
-#![expect(
+#![allow(
+    clippy::assigning_clones,
     clippy::expect_used,
+    clippy::format_collect,
     clippy::indexing_slicing,
+    clippy::large_futures,
+    clippy::large_stack_arrays,
     clippy::panic,
     clippy::unwrap_used,
     reason = "test code"

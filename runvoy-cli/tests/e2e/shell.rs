@@ -62,7 +62,7 @@ fn a_command_arrives_byte_for_byte_and_is_evaluated_once() {
     let server = Server::start();
     let dir = server.dir.path().display();
     let command = format!(
-        "printf '%s\\n' \"$(echo once >> {dir}/count; echo 'it'\"'\"'s 100% \"ü\"')\"\necho \"$RUNVOY_COMMAND\""
+        "printf '%s\\n' \"$(echo once >> {dir}/count; echo 'it'\"'\"'s 100% \"ü\"')\"\nprintf '%s\\n' \"$RUNVOY_COMMAND\""
     );
     let output = server.run(&["run", &command]);
     assert_eq!(stdout(&output), format!("it's 100% \"ü\"\n{command}\n"), "{}", stderr(&output));

@@ -89,9 +89,8 @@ impl From<Error> for ApiError {
             Error::Unauthenticated(why) => Self::unauthorized(*why),
             Error::Denied { .. } => Self::denied(&error),
             Error::Invalid { .. } => Self::invalid(error.to_string()),
-            Error::NotFound { .. } => {
-                let details = Some(error.to_string());
-                Self::new(StatusCode::NOT_FOUND, "not found", Some(code::NOT_FOUND), details)
+            Error::NotFound { what } => {
+                Self::new(StatusCode::NOT_FOUND, "not found", Some(code::NOT_FOUND), Some(what.clone()))
             }
             Error::IdempotencyConflict => {
                 let details = Some(error.to_string());

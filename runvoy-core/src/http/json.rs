@@ -15,6 +15,9 @@ impl RawBody {
     /// Parses the first JSON value of the body, whatever its content type says; existing clients send some bytes after
     /// it.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        if self.0.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+            return Err(ApiError::malformed_body("a JSON object is expected".to_owned()));
+        }
         let mut values = serde_json::Deserializer::from_slice(&self.0).into_iter::<T>();
         match values.next() {
             Some(Ok(value)) => Ok(value),
@@ -35,13 +38,12 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let length =
             request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        match tokio::time::timeout(limits::BODY_TIMEOUT, Bytes::from_request(request, state)).await {
-            Ok(body) => body.map(Self).map_err(|rejection| refused(rejection, length)),
-            Err(_) => {
-                let details = Some("the body took too long to arrive".to_owned());
-                Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "request timeout", None, details))
-            }
-        }
+        let arrived = tokio::time::timeout(limits::BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+        let Ok(body) = arrived else {
+            let details = Some("the body took too long to arrive".to_owned());
+            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "request timeout", None, details));
+        };
+        body.map(Self).map_err(|rejection| refused(rejection, length))
     }
 }
 

@@ -45,6 +45,6 @@ pub(super) async fn get_me(caller: Caller) -> Json<Me> {
 }
 
 /// The document that describes every route.
-pub(super) async fn openapi(document: Bytes) -> impl IntoResponse {
+pub(super) fn openapi(document: Bytes) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], document)
 }

@@ -31,7 +31,7 @@ pub fn router(runvoy: Runvoy) -> Router {
     let (routes, document) = documented().split_for_parts();
     let document: axum::body::Bytes = document.to_json().unwrap_or_default().into();
     let routes = routes
-        .route("/openapi.json", get(move || meta::openapi(document)))
+        .route("/openapi.json", get(move || async { meta::openapi(document) }))
         // Clients write collection roots with and without a slash at the end.
         .route("/executions/", get(executions::list_executions))
         .with_state(runvoy.clone());

@@ -126,9 +126,9 @@ fn event(name: &str, id: Option<&str>, data: &impl Serialize) -> Bytes {
 /// Appends one event. JSON on one line needs no further escaping.
 fn write_event(out: &mut Vec<u8>, name: &str, id: Option<&str>, data: &impl Serialize) {
     // Writing to a `Vec` cannot fail, and neither can serialising these types.
-    let _ = write!(out, "event: {name}\n");
+    let _ = writeln!(out, "event: {name}");
     if let Some(id) = id {
-        let _ = write!(out, "id: {id}\n");
+        let _ = writeln!(out, "id: {id}");
     }
     out.extend_from_slice(b"data: ");
     let _ = serde_json::to_writer(&mut *out, data);
@@ -142,7 +142,7 @@ fn encode_blocks(page: &LogPage) -> Bytes {
     for item in &page.items {
         match item {
             LogItem::Block(block) => {
-                write_event(&mut out, sse::BLOCK, Some(block.next.as_str()), &block_data(block))
+                write_event(&mut out, sse::BLOCK, Some(block.next.as_str()), &block_data(block));
             }
             LogItem::Gap { from, to, next } => write_gap(&mut out, *from, *to, next),
         }

@@ -3,7 +3,8 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use jiff::Timestamp;
 use runvoy_task::EndReason;
 
@@ -159,7 +160,11 @@ pub trait Executor: Send + Sync + 'static {
     fn capabilities(&self) -> Capabilities;
 
     /// Whether it takes new tasks: asked before an execution is recorded.
-    async fn admit(&self) -> Result<(), ExecutorError>;
+    ///
+    /// One that takes whatever it is given need not say so.
+    async fn admit(&self) -> Result<(), ExecutorError> {
+        Ok(())
+    }
 
     /// Starts a task, and says what the platform calls it where that is not derived from the id.
     async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError>;
@@ -174,5 +179,9 @@ pub trait Executor: Send + Sync + 'static {
     async fn describe(&self, ids: &[ExecutionId]) -> Result<Vec<TaskState>, ExecutorError>;
 
     /// News of tasks, from now on. Ends only with the executor.
-    fn events(&self) -> BoxStream<'static, TaskEvent>;
+    ///
+    /// One that has none to tell leaves all to `describe`.
+    fn events(&self) -> BoxStream<'static, TaskEvent> {
+        stream::pending().boxed()
+    }
 }

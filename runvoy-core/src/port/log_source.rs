@@ -59,6 +59,16 @@ pub struct LogPage {
     pub end: Option<LogEnd>,
 }
 
+impl LogPage {
+    /// The events, without what is missing between them.
+    pub fn blocks(&self) -> impl Iterator<Item = &LogBlock> {
+        self.items.iter().filter_map(|item| match item {
+            LogItem::Block(block) => Some(block),
+            LogItem::Gap { .. } => None,
+        })
+    }
+}
+
 /// What can go wrong when a log is read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -10,7 +10,7 @@ use crate::id::{Email, ExecutionId};
 use crate::port::{Action, AuditEvent, AuditKind, Resource};
 
 /// A reader who pages through a log, or comes back after a cut, is recorded once in this time.
-const REVEAL_WINDOW: Duration = Duration::from_secs(600);
+const REVEAL_WINDOW: Duration = Duration::from_mins(10);
 /// Readers remembered at most; beyond it some reveals are recorded again, none is missed.
 const REVEALS: usize = 10_000;
 

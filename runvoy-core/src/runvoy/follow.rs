@@ -55,6 +55,8 @@ impl Runvoy {
             LogStart::After(cursor) => Some(cursor),
             LogStart::Tail(events) => self.inner.logs.tail(record.id, events).await?,
         };
+        // An unknown cursor, or a log that cannot be read, is told now, not in the middle of a stream.
+        self.inner.pages.read(self.inner.logs.as_ref(), record.id, cursor.as_ref()).await?;
         Ok(Follow {
             runvoy: self.clone(),
             changes: self.inner.changes.subscribe(record.id),

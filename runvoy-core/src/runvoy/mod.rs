@@ -17,6 +17,7 @@ mod reconcile;
 mod run;
 mod start;
 mod task_event;
+mod tend;
 mod validate;
 
 use std::sync::Arc;

@@ -35,7 +35,7 @@ impl Runvoy {
     /// Ends an execution whose command has not been claimed; one that has been stays as it is.
     pub(crate) async fn give_up_start(&self, id: ExecutionId, why: &str) -> Result<Execution, Error> {
         match self.inner.executor.revoke(id).await? {
-            Claim::Claimed => self.get_record(id).await,
+            Claim::Claimed => self.settle_claimed(id).await,
             Claim::Revoked => {
                 let patch = Patch {
                     reason: Some(Reason::StartFailed),

@@ -105,6 +105,15 @@ impl Runvoy {
         }
     }
 
+    /// A command was claimed although nobody had seen it: what the platform says now decides.
+    pub(crate) async fn settle_claimed(&self, id: ExecutionId) -> Result<Execution, Error> {
+        let record = self.get_record(id).await?;
+        let claimed = Patch { started_at: Some(record.attempted_at), ..Patch::default() };
+        let record = self.note_claim(&record, claimed).await?;
+        let state = self.describe_one(id).await?;
+        Box::pin(self.settle(&record, &state)).await
+    }
+
     async fn lose(&self, record: &Execution) -> Result<Execution, Error> {
         let patch = Patch {
             reason: Some(Reason::Lost),

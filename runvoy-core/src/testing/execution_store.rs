@@ -125,7 +125,7 @@ pub fn some_request() -> StartRequest {
     StartRequest {
         command: CommandLine::Args(vec!["printenv".to_owned(), "ü \" '".to_owned()]),
         env: BTreeMap::from([("TOKEN".to_owned(), "hidden\nvalue".to_owned())]),
-        timeout: Duration::from_secs(3600),
+        timeout: Duration::from_hours(1),
         grace: Duration::from_millis(1500),
         stop_signal: "INT".parse().unwrap(),
     }

@@ -55,7 +55,7 @@ pub fn task(id: ExecutionId, command: impl Into<String>) -> StartTask {
         request: StartRequest {
             command: CommandLine::Shell(command.into()),
             env: BTreeMap::new(),
-            timeout: Duration::from_secs(600),
+            timeout: Duration::from_mins(10),
             grace: Duration::from_secs(20),
             stop_signal: StopSignal::default(),
         },

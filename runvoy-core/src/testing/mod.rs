@@ -4,7 +4,7 @@
 //! on a shared store.
 
 // What a suite finds wrong it says by panicking, as every test does.
-#![expect(
+#![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
@@ -19,6 +19,8 @@ pub mod key_store;
 pub mod mocks;
 
 pub mod executor;
+#[cfg(test)]
+mod listed;
 pub mod log_source;
 mod manual_clock;
 mod subject;

@@ -19,6 +19,7 @@ async fn every_route_and_role_as_the_matrix_says() {
     let theirs = server.run("true").await;
     let owned = server.ask_as(Some(&key(Role::Developer)), Method::POST, "/run", RUN).await.json();
     let own = owned["execution_id"].as_str().unwrap();
+    server.settle().await;
     let execution = |id: &str, rest: &str| format!("/executions/{id}{rest}");
     // method, path, then admin, operator, developer, viewer
     let rows: Vec<(Method, String, [u16; 4])> = vec![

@@ -1,8 +1,12 @@
 //! The HTTP API, driven without a socket.
 
-#![expect(
+#![allow(
+    clippy::assigning_clones,
     clippy::expect_used,
+    clippy::format_collect,
     clippy::indexing_slicing,
+    clippy::large_futures,
+    clippy::large_stack_arrays,
     clippy::panic,
     clippy::unwrap_used,
     reason = "test code"

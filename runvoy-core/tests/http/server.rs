@@ -21,56 +21,56 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 /// The ports, each to be replaced by a test that wants another.
-pub struct Ports {
-    pub keys: Arc<dyn KeyStore>,
-    pub executions: Arc<dyn ExecutionStore>,
-    pub executor: Arc<dyn Executor>,
-    pub logs: Arc<dyn LogSource>,
-    pub audit: Arc<dyn AuditLog>,
-    pub authorizer: Arc<dyn Authorizer>,
-    pub config: Config,
+pub(crate) struct Ports {
+    pub(crate) keys: Arc<dyn KeyStore>,
+    pub(crate) executions: Arc<dyn ExecutionStore>,
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) logs: Arc<dyn LogSource>,
+    pub(crate) audit: Arc<dyn AuditLog>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) config: Config,
 }
 
-pub struct Server {
-    pub router: Router,
-    pub runvoy: Runvoy,
-    pub ports: Ports,
+pub(crate) struct Server {
+    pub(crate) router: Router,
+    pub(crate) runvoy: Runvoy,
+    pub(crate) ports: Ports,
     /// Tasks that do what the test says, if the server was made so.
-    pub manual: ScriptedExecutor,
-    pub logs: Arc<MemoryLogs>,
+    pub(crate) manual: ScriptedExecutor,
+    pub(crate) logs: Arc<MemoryLogs>,
 }
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
     }
 }
 
 /// The key of the user of a role.
-pub fn key(role: Role) -> String {
+pub(crate) fn key(role: Role) -> String {
     format!("{role}-key-for-tests-only-000000")
 }
 
 impl Server {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
     }
 
     /// A server whose tasks do what the test says.
-    pub async fn manual() -> Self {
+    pub(crate) async fn manual() -> Self {
         Self::assemble(true, |_| {}).await
     }
 
     /// A server some of whose ports are others.
-    pub async fn with(change: impl FnOnce(&mut Ports)) -> Self {
+    pub(crate) async fn with(change: impl FnOnce(&mut Ports)) -> Self {
         Self::assemble(false, change).await
     }
 
@@ -123,7 +123,7 @@ impl Server {
         Self { router, runvoy, ports, manual, logs }
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
@@ -135,11 +135,11 @@ impl Server {
     }
 
     /// Asks as the admin.
-    pub async fn ask(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
         self.ask_as(Some(&key(Role::Admin)), method, path, body).await
     }
 
-    pub async fn ask_as(
+    pub(crate) async fn ask_as(
         &self,
         key: Option<&str>,
         method: Method,
@@ -153,12 +153,12 @@ impl Server {
         self.send(request.body(body.into()).unwrap()).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(Method::GET, path, Body::empty()).await
     }
 
     /// Starts a command as the admin and answers its execution's id.
-    pub async fn run(&self, command: &str) -> String {
+    pub(crate) async fn run(&self, command: &str) -> String {
         let body = serde_json::json!({ "command": command }).to_string();
         let answer = self.ask(Method::POST, "/run", body).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
@@ -166,7 +166,7 @@ impl Server {
     }
 
     /// Starts a command whose task claims at once and then waits for the test.
-    pub async fn start_manually(&self, command: &str) -> String {
+    pub(crate) async fn start_manually(&self, command: &str) -> String {
         let id = self.run(command).await;
         for task in self.manual.pending() {
             assert!(self.manual.claim(task.task));
@@ -176,12 +176,12 @@ impl Server {
     }
 
     /// Brings every record in line with its task.
-    pub async fn settle(&self) {
+    pub(crate) async fn settle(&self) {
         self.runvoy.reconcile(ReconcileOptions::default()).await.unwrap();
     }
 
     /// How many executions there are.
-    pub async fn executions(&self) -> usize {
+    pub(crate) async fn executions(&self) -> usize {
         self.get("/executions?limit=0").await.json().as_array().unwrap().len()
     }
 }

@@ -158,12 +158,20 @@ impl Story {
             Step::Reconcile { instance } => self.reconcile(instance % 2).await,
             Step::ReconcileTwice => self.reconcile_twice().await,
             Step::News { instance, execution, late } => self.news(instance % 2, execution, late).await,
-            Step::Claim { execution } => self.execution(execution).map_or((), |id| self.world.claim(id)),
-            Step::Never { execution } => self.execution(execution).map_or((), |id| self.world.never(id)),
-            Step::Exit { execution, code } => {
-                self.execution(execution).map_or((), |id| self.world.exit(id, code));
+            Step::Claim { execution } => {
+                self.execution(execution).into_iter().for_each(|id| self.world.claim(id));
             }
-            Step::Vanish { execution } => self.execution(execution).map_or((), |id| self.world.vanish(id)),
+            Step::Never { execution } => {
+                self.execution(execution).into_iter().for_each(|id| self.world.never(id));
+            }
+            Step::Exit { execution, code } => {
+                if let Some(id) = self.execution(execution) {
+                    self.world.exit(id, code);
+                }
+            }
+            Step::Vanish { execution } => {
+                self.execution(execution).into_iter().for_each(|id| self.world.vanish(id));
+            }
             Step::Fog(fog) => self.world.set_fog(fog),
             Step::Wait { seconds } => self.clock.advance(Duration::from_secs(seconds)),
         }

@@ -17,14 +17,14 @@ use tokio::sync::Notify;
 
 /// When in a call the process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
+pub(crate) enum Moment {
     BeforeTheEffect,
     AfterTheEffect,
 }
 
 /// Blows at call number `at`. From then on every call of this process hangs for ever, as a dead process's would.
 #[derive(Debug)]
-pub struct Fuse {
+pub(crate) struct Fuse {
     at: usize,
     moment: Moment,
     calls: AtomicUsize,
@@ -33,7 +33,7 @@ pub struct Fuse {
 }
 
 impl Fuse {
-    pub fn new(at: usize, moment: Moment) -> Arc<Self> {
+    pub(crate) fn new(at: usize, moment: Moment) -> Arc<Self> {
         Arc::new(Self {
             at,
             moment,
@@ -44,16 +44,16 @@ impl Fuse {
     }
 
     /// One that never blows.
-    pub fn none() -> Arc<Self> {
+    pub(crate) fn none() -> Arc<Self> {
         Self::new(usize::MAX, Moment::BeforeTheEffect)
     }
 
-    pub fn is_blown(&self) -> bool {
+    pub(crate) fn is_blown(&self) -> bool {
         self.blown.load(Ordering::SeqCst)
     }
 
     /// Runs what a process does; `None` if it died over it.
-    pub async fn live<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn live<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             () = self.bang.notified() => None,
@@ -81,9 +81,9 @@ impl Fuse {
 }
 
 /// A port behind a fuse.
-pub struct Fused<T: ?Sized> {
-    pub fuse: Arc<Fuse>,
-    pub inner: Arc<T>,
+pub(crate) struct Fused<T: ?Sized> {
+    pub(crate) fuse: Arc<Fuse>,
+    pub(crate) inner: Arc<T>,
 }
 
 #[async_trait]

@@ -1,8 +1,12 @@
 //! The rules of the service, over the memory ports.
 
-#![expect(
+#![allow(
+    clippy::assigning_clones,
     clippy::expect_used,
+    clippy::format_collect,
     clippy::indexing_slicing,
+    clippy::large_futures,
+    clippy::large_stack_arrays,
     clippy::panic,
     clippy::unwrap_used,
     reason = "test code"

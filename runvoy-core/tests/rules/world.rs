@@ -18,18 +18,18 @@ use runvoy_task::EndReason;
 
 /// What the platform has of one execution.
 #[derive(Clone, Debug, Default)]
-pub struct Job {
+pub(crate) struct Job {
     gate: Option<Claim>,
     /// Tasks that were started and have not reached the gate.
-    pub pending: u32,
-    pub running: bool,
+    pub(crate) pending: u32,
+    pub(crate) running: bool,
     stopping: bool,
     exit: Option<TaskExit>,
     /// How often the command was run.
-    pub runs: u32,
+    pub(crate) runs: u32,
 }
 
-pub struct World {
+pub(crate) struct World {
     jobs: Mutex<BTreeMap<ExecutionId, Job>>,
     clock: Arc<ManualClock>,
     /// Nobody can tell what is going on.
@@ -37,7 +37,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(clock: Arc<ManualClock>) -> Self {
+    pub(crate) fn new(clock: Arc<ManualClock>) -> Self {
         Self { jobs: Mutex::default(), clock, fog: Mutex::new(false) }
     }
 
@@ -45,20 +45,20 @@ impl World {
         self.jobs.lock().unwrap()
     }
 
-    pub fn job(&self, id: ExecutionId) -> Job {
+    pub(crate) fn job(&self, id: ExecutionId) -> Job {
         self.jobs().get(&id).cloned().unwrap_or_default()
     }
 
-    pub fn ids(&self) -> Vec<ExecutionId> {
+    pub(crate) fn ids(&self) -> Vec<ExecutionId> {
         self.jobs().keys().copied().collect()
     }
 
-    pub fn set_fog(&self, fog: bool) {
+    pub(crate) fn set_fog(&self, fog: bool) {
         *self.fog.lock().unwrap() = fog;
     }
 
     /// A pending task reaches the gate.
-    pub fn claim(&self, id: ExecutionId) {
+    pub(crate) fn claim(&self, id: ExecutionId) {
         let mut jobs = self.jobs();
         let Some(job) = jobs.get_mut(&id).filter(|job| job.pending > 0) else { return };
         job.pending -= 1;
@@ -70,14 +70,14 @@ impl World {
     }
 
     /// A pending task dies before it reaches the gate.
-    pub fn never(&self, id: ExecutionId) {
+    pub(crate) fn never(&self, id: ExecutionId) {
         if let Some(job) = self.jobs().get_mut(&id) {
             job.pending = job.pending.saturating_sub(1);
         }
     }
 
     /// The running command ends by itself, or by the signal it was sent.
-    pub fn exit(&self, id: ExecutionId, code: i32) {
+    pub(crate) fn exit(&self, id: ExecutionId, code: i32) {
         let now = self.clock.now();
         if let Some(job) = self.jobs().get_mut(&id).filter(|job| job.running) {
             job.running = false;
@@ -93,13 +93,13 @@ impl World {
     }
 
     /// The running task is gone, and nobody knows why.
-    pub fn vanish(&self, id: ExecutionId) {
+    pub(crate) fn vanish(&self, id: ExecutionId) {
         if let Some(job) = self.jobs().get_mut(&id) {
             job.running = false;
         }
     }
 
-    pub fn state(&self, id: ExecutionId) -> TaskState {
+    pub(crate) fn state(&self, id: ExecutionId) -> TaskState {
         if *self.fog.lock().unwrap() {
             return TaskState::Unknown;
         }
@@ -109,14 +109,13 @@ impl World {
             (Some(Claim::Claimed), None) if job.running => {
                 TaskState::Running { started_at: self.clock.now(), handle: None }
             }
-            (Some(_), None) => TaskState::Gone,
             (None, None) if job.pending > 0 => TaskState::Pending,
-            (None, None) => TaskState::Gone,
+            (_, None) => TaskState::Gone,
         }
     }
 
     /// Whether a stop is under way.
-    pub fn is_stopping(&self, id: ExecutionId) -> bool {
+    pub(crate) fn is_stopping(&self, id: ExecutionId) -> bool {
         self.job(id).stopping
     }
 }

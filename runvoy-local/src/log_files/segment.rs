@@ -61,11 +61,15 @@ impl Segment {
     }
 
     /// Places after `offset` at which blocks ought to begin, in order: where to look behind damage.
+    ///
+    /// A damaged index may name any number; those beyond the file are left out.
     pub(super) fn places_after(&self, offset: u64) -> io::Result<Vec<u64>> {
         let Some(index) = self.index() else { return Ok(Vec::new()) };
         let bytes = read_at(index, 0, index.metadata()?.len())?;
         let entries = bytes.chunks_exact(INDEX_ENTRY_LEN).filter_map(parse_entry);
-        let mut places: Vec<u64> = entries.map(|entry| entry.offset).filter(|at| *at > offset).collect();
+        let inside = offset.saturating_add(1)..self.blocks.metadata()?.len();
+        let mut places: Vec<u64> =
+            entries.map(|entry| entry.offset).filter(|at| inside.contains(at)).collect();
         places.sort_unstable();
         Ok(places)
     }
@@ -80,6 +84,9 @@ impl Segment {
     }
 
     fn is_block(&self, entry: Entry) -> io::Result<bool> {
+        if entry.offset >= self.blocks.metadata()?.len() {
+            return Ok(false);
+        }
         let bytes = read_at(&self.blocks, entry.offset, HEADER_LEN as u64)?;
         Ok(decode_header(&bytes).is_ok_and(|header| header.first == entry.first))
     }

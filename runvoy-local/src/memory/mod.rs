@@ -11,3 +11,16 @@ pub use execution_store::MemoryExecutionStore;
 pub use executor::{PendingTask, Script, ScriptedExecutor, TaskNumber};
 pub use key_store::MemoryKeyStore;
 pub use log_source::{MemoryLogWriter, MemoryLogs};
+
+use std::sync::Arc;
+
+use runvoy_core::{Builder, Runvoy};
+
+/// A service whose users, records and audit log are in memory; the executor, its logs and the authorizer are still to be
+/// given.
+pub fn stores() -> Builder {
+    Runvoy::builder()
+        .keys(Arc::new(MemoryKeyStore::default()))
+        .executions(Arc::new(MemoryExecutionStore::default()))
+        .audit(Arc::new(MemoryAuditLog::default()))
+}

@@ -163,7 +163,9 @@ impl Following {
         let name = event.name.as_deref();
         if event.mask.contains(EventMask::Q_OVERFLOW) {
             let all: Vec<_> = self.tasks.keys().copied().collect();
-            all.into_iter().for_each(|id| self.look(id));
+            for id in all {
+                self.look(id);
+            }
         } else if [layout::GATE, layout::END].map(OsStr::new).into_iter().any(|file| name == Some(file))
             && let Some(id) = self.ids.get(&event.wd)
         {

@@ -30,7 +30,7 @@ pub(super) const INSERT: &str = concat!(
      ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)"
 );
 
-/// What a step may change. Two forms, because writing a status costs three indexes, the same one too.
+/// What a step may change. Two forms, because writing a status costs two indexes, the same one too.
 macro_rules! update {
     ($status:literal) => {
         concat!(

@@ -33,9 +33,10 @@ const FORGET: &str = "DELETE FROM idempotency_keys WHERE (created_by, key) IN (
 const LATE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Counts no further than the limit.
-const LIVE: &str = "SELECT count(*) FROM (SELECT 1 FROM executions INDEXED BY executions_live
+const LIVE: &str = "SELECT count(*) FROM (SELECT 1 FROM executions INDEXED BY executions_by_status
     WHERE status IN ('QUEUED', 'STARTING', 'RUNNING', 'TERMINATING') LIMIT ?1)";
-const LIVE_OF_USER: &str = "SELECT count(*) FROM (SELECT 1 FROM executions INDEXED BY executions_live
+const LIVE_OF_USER: &str =
+    "SELECT count(*) FROM (SELECT 1 FROM executions INDEXED BY executions_by_user_and_status
     WHERE status IN ('QUEUED', 'STARTING', 'RUNNING', 'TERMINATING') AND created_by = ?2 LIMIT ?1)";
 
 const FIND: &str = "SELECT id FROM executions WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 2";

@@ -28,14 +28,17 @@ macro_rules! range {
 
 const ALL: &str = range!("executions_by_time", "");
 const OF_STATUS: &str = range!("executions_by_status", "status = ?5 AND ");
-const OF_USER: &str = range!("executions_by_user", "created_by = ?5 AND ");
 const OF_USER_AND_STATUS: &str =
     range!("executions_by_user_and_status", "created_by = ?5 AND status = ?6 AND ");
 
 /// A page of records, from one snapshot.
 pub(super) fn list(connection: &Connection, query: &ListQuery) -> Result<Page, Failure> {
-    let statuses: Option<BTreeSet<Status>> =
-        query.statuses.as_ref().map(|some| some.iter().copied().collect());
+    let statuses: Option<BTreeSet<Status>> = match (&query.statuses, &query.user) {
+        (Some(some), _) => Some(some.iter().copied().collect()),
+        // The index of a user's records has them by status.
+        (None, Some(_)) => Some(Status::ALL.into()),
+        (None, None) => None,
+    };
     let mut executions = match statuses {
         None => range(connection, query, None)?,
         Some(statuses) => {
@@ -73,9 +76,8 @@ fn range(
     values.extend(query.user.as_ref().map(|user| Value::from(user.to_string())));
     values.extend(status.map(|status| Value::from(status.as_str().to_owned())));
     let sql = match (&query.user, status) {
-        (None, None) => ALL,
+        (_, None) => ALL,
         (None, Some(_)) => OF_STATUS,
-        (Some(_), None) => OF_USER,
         (Some(_), Some(_)) => OF_USER_AND_STATUS,
     };
     let mut statement = connection.prepare_cached(sql)?;

@@ -56,17 +56,17 @@ impl MasterKey {
     pub fn load_or_create(path: &Path) -> Result<Self, MasterKeyError> {
         let io = |source| MasterKeyError::Io { path: path.to_owned(), source };
         match File::open(path) {
-            Ok(file) => Self::load(path, file),
+            Ok(file) => Self::load(path, &file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 create(path).map_err(io)?;
                 // Somebody else's file, if that was first.
-                Self::load(path, File::open(path).map_err(io)?)
+                Self::load(path, &File::open(path).map_err(io)?)
             }
             Err(error) => Err(io(error)),
         }
     }
 
-    fn load(path: &Path, file: File) -> Result<Self, MasterKeyError> {
+    fn load(path: &Path, mut file: &File) -> Result<Self, MasterKeyError> {
         let io = |source| MasterKeyError::Io { path: path.to_owned(), source };
         let metadata = file.metadata().map_err(io)?;
         let mode = metadata.mode() & 0o7777;
@@ -77,7 +77,7 @@ impl MasterKey {
             return Err(MasterKeyError::NotAKey { path: path.to_owned() });
         }
         let mut key = Zeroizing::new([0; LENGTH]);
-        (&file).read_exact(key.as_mut()).map_err(io)?;
+        file.read_exact(key.as_mut()).map_err(io)?;
         Ok(Self(key))
     }
 

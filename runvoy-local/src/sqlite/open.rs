@@ -144,18 +144,18 @@ fn prepare(writer: &Connection) -> Result<(), OpenProblem> {
 
 /// A value that only the right key unseals.
 fn check_key(connection: &Connection, sealer: &Sealer) -> Result<(), OpenProblem> {
-    let sealed: Option<Vec<u8>> = connection
+    let value: Option<Vec<u8>> = connection
         .query_row("SELECT value FROM meta WHERE name = ?1", [KEY_CHECK], |row| row.get(0))
         .optional()?;
-    if let Some(sealed) = sealed {
-        sealer.unseal(KEY_CHECK.as_bytes(), &sealed)?;
+    if let Some(value) = value {
+        sealer.unseal(KEY_CHECK.as_bytes(), &value)?;
     }
     Ok(())
 }
 
 fn remember_key(connection: &Connection, sealer: &Sealer) -> Result<(), OpenProblem> {
-    let sealed = sealer.seal(KEY_CHECK.as_bytes(), b"")?;
+    let value = sealer.seal(KEY_CHECK.as_bytes(), b"")?;
     let insert = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-    connection.execute(insert, (KEY_CHECK, sealed))?;
+    connection.execute(insert, (KEY_CHECK, value))?;
     Ok(())
 }

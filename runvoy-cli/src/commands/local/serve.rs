@@ -47,10 +47,10 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, Cli
     context.printer.data_line(&endpoint)?;
 
     let runvoy = local.runvoy().clone();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (stop, told_to_stop) = tokio::sync::oneshot::channel::<()>();
     let server = serve_router(listener, local.router(), ServeLimits::default(), async move {
         // The sender is dropped only with this whole command.
-        let _ = stopped.await;
+        let _ = told_to_stop.await;
     });
     let orders = async {
         signals.next().await;
@@ -59,7 +59,7 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, Cli
         signals.next().await;
     };
     tokio::select! {
-        served = server => served.map_err(not_started)?,
+        ended = server => ended.map_err(not_started)?,
         () = orders => context.printer.note("left at once; requests under way were cut off"),
     }
     local.stop().await;

@@ -8,24 +8,36 @@ use super::render::Renderer;
 use crate::client::Client;
 use crate::error::CliError;
 
-/// Prints what is there, and stops.
+/// Prints what is there when it begins, and stops, however fast the command goes on writing.
 pub(super) async fn print(
     client: &Client,
     id: ExecutionId,
     tail: Option<u64>,
     mut renderer: Renderer,
 ) -> Result<(), CliError> {
-    let mut position = match tail {
-        Some(tail) => format!("&tail={tail}"),
-        None => String::new(),
+    let read = async |query: String| {
+        let path = format!("/executions/{id}/logs?{query}");
+        Ok::<_, CliError>(client.get::<LogPageAnswer>(&path).await?.value)
     };
+    let end = read("limit=1&tail=0".to_owned()).await?.next;
+    let mut beyond = None;
+    let mut position = tail.map_or_else(String::new, |tail| format!("&tail={tail}"));
     loop {
-        let path = format!("/executions/{id}/logs?limit={}{position}", limits::PAGE);
-        let page = client.get::<LogPageAnswer>(&path).await?.value;
-        for event in &page.events {
+        if beyond.is_none() {
+            // The first event that was not there yet; as long as there is none, a page that is not full is the last.
+            beyond = read(format!("limit=1&after={end}"))
+                .await?
+                .events
+                .into_iter()
+                .next()
+                .map(|event| event.event_id);
+        }
+        let page = read(format!("limit={}{position}", limits::PAGE)).await?;
+        let old = page.events.iter().position(|event| Some(&event.event_id) == beyond.as_ref());
+        for event in page.events.iter().take(old.unwrap_or(page.events.len())) {
             renderer.line(event).await?;
         }
-        if page.events.is_empty() || page.end.is_some() {
+        if old.is_some() || page.events.len() < limits::PAGE || page.next == end {
             return renderer.finish().await;
         }
         position = format!("&after={}", page.next);

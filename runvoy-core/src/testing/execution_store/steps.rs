@@ -167,16 +167,16 @@ pub async fn a_prefix_finds_none_one_or_two(store: &Store) {
 
 /// A record that went the shortest way to `status`.
 async fn brought_to(store: &Store, status: Status) -> Execution {
-    let mut path = vec![status];
-    while let Some(step) = STEPS.iter().find(|step| step.to == path[0] && step.from != Some(Status::Queued)) {
+    let mut way = vec![status];
+    while let Some(step) = STEPS.iter().find(|step| step.to == way[0] && step.from != Some(Status::Queued)) {
         let Some(from) = step.from else { break };
-        path.insert(0, from);
+        way.insert(0, from);
     }
     let mut record = some_execution();
-    record.status = path[0];
+    record.status = way[0];
     record.status_reason = (record.status == Status::Failed).then_some(Reason::LockHeld);
     assert_eq!(store.create(new_execution(record.clone())).await.unwrap(), Created::New);
-    for pair in path.windows(2) {
+    for pair in way.windows(2) {
         let step = STEPS.iter().find(|step| step.from == Some(pair[0]) && step.to == pair[1]).unwrap();
         let patch = Patch { reason: step.reasons.first().copied(), ..Patch::to(pair[1]) };
         record.apply(&patch).unwrap();

@@ -1,0 +1,49 @@
+//! What somebody has to do besides answering: hear of tasks, and mend what was left half done.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::time::MissedTickBehavior;
+
+use super::{ReconcileOptions, Runvoy, error_chain};
+use crate::port::TaskEvent;
+
+/// Events handled at once.
+const CONCURRENCY: usize = 64;
+
+impl Runvoy {
+    /// Takes the executor's news as they come, and makes a pass of [`reconcile`](Self::reconcile) at once and then every
+    /// `every`. Never ends: spawn it beside a server, and drop it to stop.
+    ///
+    /// The first pass goes about it as `first` says. A platform that pushes its news elsewhere (to a function of its own,
+    /// say) needs no tending.
+    pub async fn tend(self, every: Duration, first: ReconcileOptions) {
+        tokio::join!(self.hear(), self.mend_every(every, first));
+    }
+
+    async fn hear(&self) {
+        let take = |event: TaskEvent| async move {
+            if let Err(error) = self.on_task_event(&event).await {
+                // The next pass finds it.
+                tracing::warn!(execution.id = %event.id, error = %error_chain(&error), "news of a task not recorded yet");
+            }
+        };
+        self.inner.executor.events().for_each_concurrent(CONCURRENCY, take).await;
+    }
+
+    async fn mend_every(&self, every: Duration, first: ReconcileOptions) {
+        let mut options = first;
+        let mut tick = tokio::time::interval(every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            match self.reconcile(options).await {
+                Ok(report) => {
+                    options = ReconcileOptions::default();
+                    tracing::debug!(?report, "reconciled");
+                }
+                Err(error) => tracing::warn!(error = %error_chain(&error), "not reconciled"),
+            }
+        }
+    }
+}
