@@ -1,0 +1,117 @@
+//! What a decision costs: by the built-in policies, and with an organisation's own beside them.
+#![expect(missing_docs, reason = "criterion's macros make public functions")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that fails has nobody to tell")]
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use futures_util::FutureExt as _;
+use runvoy_core::cedar::CedarAuthorizer;
+use runvoy_core::id::{Email, ExecutionId, Role};
+use runvoy_core::port::{Action, Authorizer as _, AuthzRequest, Decision, Principal, Resource, RunContext};
+
+/// Policies whose scope matches a developer's `run`.
+const IN_SCOPE: usize = 25;
+const POLICIES: usize = 500;
+
+fn user(number: usize) -> Email {
+    format!("user{number}@acme.test").parse().unwrap()
+}
+
+/// An organisation's policies: most speak of one person, some of every run.
+fn own_policies() -> String {
+    let mut text = String::new();
+    for number in 0..IN_SCOPE {
+        let _ = writeln!(
+            text,
+            r#"@id("acme.guard-{number}") forbid (principal, action == Action::"run", resource)
+               when {{ context has command && context.command like "*drop-table-{number} *" }};"#
+        );
+    }
+    for number in IN_SCOPE..POLICIES {
+        let _ = writeln!(
+            text,
+            r#"@id("acme.person-{number}") permit (principal == User::"user{number}@acme.test", action == Action::"kill_execution", resource);"#
+        );
+    }
+    text
+}
+
+fn allowed(authorizer: &CedarAuthorizer, request: &AuthzRequest<'_>) -> bool {
+    let decision = authorizer.authorize(request).now_or_never().unwrap().unwrap();
+    matches!(decision, Decision::Allow { .. })
+}
+
+fn read<'a>(user: &'a Email, owners: &'a [Email]) -> AuthzRequest<'a> {
+    AuthzRequest {
+        principal: Principal { user, role: Role::Developer },
+        action: Action::ReadExecution,
+        resource: Resource::Execution { id: ExecutionId::from_u128(7), owners },
+        run: None,
+    }
+}
+
+fn run<'a>(user: &'a Email, command: &'a str) -> AuthzRequest<'a> {
+    AuthzRequest {
+        principal: Principal { user, role: Role::Developer },
+        action: Action::Run,
+        resource: Resource::System,
+        run: Some(RunContext { command, image: None, address: None, hour: 9 }),
+    }
+}
+
+fn authorize(c: &mut Criterion) {
+    let builtin = CedarAuthorizer::builtin();
+    let organisation = CedarAuthorizer::with_policies(&[("own.cedar", &own_policies())]).unwrap();
+    let me = user(0);
+    let owners = [me.clone()];
+    let mut group = c.benchmark_group("authorize");
+
+    group.bench_function("builtin/read/repeated", |b| {
+        b.iter(|| assert!(allowed(&builtin, black_box(&read(&me, &owners)))));
+    });
+    // Nobody asked before: the decision is made, not remembered.
+    let mut number = 0;
+    let mut somebody = || {
+        number += 1;
+        let user = user(number);
+        (user.clone(), [user])
+    };
+    group.bench_function("builtin/read/new", |b| {
+        b.iter_batched_ref(
+            &mut somebody,
+            |(user, owners)| assert!(allowed(&builtin, black_box(&read(user, owners)))),
+            BatchSize::SmallInput,
+        );
+    });
+    group.bench_function("builtin/run/new", |b| {
+        b.iter_batched_ref(
+            &mut somebody,
+            |(user, _)| assert!(allowed(&builtin, black_box(&run(user, "make deploy")))),
+            BatchSize::SmallInput,
+        );
+    });
+    group.bench_function("500 own/read/repeated", |b| {
+        b.iter(|| assert!(allowed(&organisation, black_box(&read(&me, &owners)))));
+    });
+    group.bench_function("500 own/run/repeated", |b| {
+        b.iter(|| assert!(allowed(&organisation, black_box(&run(&me, "make deploy")))));
+    });
+    let mut number = 0;
+    let mut command = || {
+        number += 1;
+        format!("make deploy-{number}")
+    };
+    group.bench_function("500 own, 25 in scope/run/new", |b| {
+        b.iter_batched_ref(
+            &mut command,
+            |command| assert!(allowed(&organisation, black_box(&run(&me, command)))),
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, authorize);
+criterion_main!(benches);
