@@ -1,5 +1,5 @@
 //! What a decision costs: by the built-in policies, and with an organisation's own beside them.
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails has nobody to tell")]
 
 use std::fmt::Write as _;

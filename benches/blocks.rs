@@ -1,5 +1,5 @@
 //! What a log costs on its way: the block as it is stored, and the event that it is streamed as.
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails has nobody to tell")]
 
 use std::borrow::Cow;
@@ -16,7 +16,8 @@ use runvoy_task::block::{Header, Stream, Tail, decode, encode};
 const LINES: u32 = 655;
 
 fn payload() -> Vec<u8> {
-    let mut line = b"2026-01-31T12:00:00.000Z INFO \x1b[32mmodule.network\x1b[0m: \"still\" creating".to_vec();
+    let mut line =
+        b"2026-01-31T12:00:00.000Z INFO \x1b[32mmodule.network\x1b[0m: \"still\" creating".to_vec();
     line.resize(99, b'.');
     line.push(b'\n');
     line.repeat(LINES as usize)
@@ -41,8 +42,13 @@ fn blocks(c: &mut Criterion) {
     group.bench_function("decode", |b| b.iter(|| decode(black_box(&stored)).unwrap()));
 
     let text = std::str::from_utf8(&payload).unwrap();
-    let data =
-        BlockData { first: 7, timestamp: 8, stream: Stream::Stdout, text: Some(Cow::Borrowed(text)), raw: None };
+    let data = BlockData {
+        first: 7,
+        timestamp: 8,
+        stream: Stream::Stdout,
+        text: Some(Cow::Borrowed(text)),
+        raw: None,
+    };
     let mut event = Vec::with_capacity(2 * payload.len());
     group.bench_function("event encode", |b| {
         b.iter(|| {

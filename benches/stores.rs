@@ -1,5 +1,5 @@
 //! What the stores cost, beside what the disk does: an answer of the durable one means `fdatasync`.
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails has nobody to tell")]
 
 use std::fs::File;

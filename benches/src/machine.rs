@@ -47,7 +47,9 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let field = |name| {
         let value = status.lines().find_map(|line| line.strip_prefix(name));
-        value.and_then(|value| value.split_whitespace().next()?.parse().ok()).ok_or("a status of another kind")
+        value
+            .and_then(|value| value.split_whitespace().next()?.parse().ok())
+            .ok_or("a status of another kind")
     };
     Ok(Memory { now: field("VmRSS:")?, peak: field("VmHWM:")?, anonymous: field("RssAnon:")? })
 }

@@ -21,7 +21,7 @@ const BEGIN_MS: i64 = 1_767_600_000_000;
 pub(crate) fn execution(user: &Email, number: u32) -> NewExecution {
     let at = Timestamp::from_millisecond(BEGIN_MS + i64::from(number)).unwrap_or_default();
     let request_id = RequestId::random();
-    let (timeout, grace) = (Duration::from_secs(3600), Duration::from_secs(30));
+    let (timeout, grace) = (Duration::from_hours(1), Duration::from_secs(30));
     let record = Execution {
         id: ExecutionId::random(),
         created_by: user.clone(),

@@ -45,13 +45,14 @@ impl Server {
         let mut line = String::new();
         let read = child.stdout.take().map(|output| BufReader::new(output).read_line(&mut line));
         let listening_after = begun.elapsed();
-        match (read, line.trim_end().strip_prefix("http://").map(str::parse)) {
-            (Some(Ok(_)), Some(Ok(address))) => Ok(Self { child, address, listening_after }),
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(format!("the server said {line:?} instead of where it listens").into())
-            }
+        if let (Some(Ok(_)), Some(Ok(address))) =
+            (read, line.trim_end().strip_prefix("http://").map(str::parse))
+        {
+            Ok(Self { child, address, listening_after })
+        } else {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(format!("the server said {line:?} instead of where it listens").into())
         }
     }
 

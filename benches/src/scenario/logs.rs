@@ -178,8 +178,12 @@ async fn crowd(setup: &Setup, pace: Option<usize>, lines: usize, followers: usiz
     let home = setup.home()?;
     let server = Server::runvoy(&setup.runvoy, home.path())?;
     let report = home.path().join("report.json");
-    let generate =
-        Generate { pace, delay: GATHER_MS, report: Some(report.clone()), ..Generate::new(lines, Writes::Bulk) };
+    let generate = Generate {
+        pace,
+        delay: GATHER_MS,
+        report: Some(report.clone()),
+        ..Generate::new(lines, Writes::Bulk)
+    };
     let mut connection = Connection::open(server.address).await?;
     let mut connections = Vec::new();
     for _ in 0..followers {

@@ -8,13 +8,13 @@ use bytes::Bytes;
 
 use super::Setup;
 use super::follow::{begin, succeeded};
+use crate::Result;
 use crate::client::{Connection, request};
 use crate::figures::{Row, Samples, megabytes};
 use crate::generate::{Generate, Writes};
 use crate::load::Load;
 use crate::machine::{self, Memory};
 use crate::server::{Server, clean};
-use crate::Result;
 
 const STARTS: usize = 20;
 const SPAWNS: usize = 200;
@@ -66,9 +66,8 @@ pub(super) async fn idle(setup: &Setup) -> Result<Vec<Row>> {
     tokio::time::sleep(SETTLE).await;
     let used = machine::memory(server.pid())?;
     let size = std::fs::metadata(&setup.runvoy)?.len() / 1024;
-    let text = |memory: Memory| {
-        format!("{} ({} not of files)", megabytes(memory.now), megabytes(memory.anonymous))
-    };
+    let text =
+        |memory: Memory| format!("{} ({} not of files)", megabytes(memory.now), megabytes(memory.anonymous));
     let row = Row {
         what: "server, idle",
         target: "16 MB resident",
@@ -131,7 +130,7 @@ async fn watch(id: &str) -> Result<[Memory; 2]> {
             }
         }
         let gone = known.len() == 2 && !alive;
-        if gone || begun.elapsed() > Duration::from_secs(60) {
+        if gone || begun.elapsed() > Duration::from_mins(1) {
             return Ok(most);
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{Setup, disk};
+use crate::Result;
 use crate::client::{Connection, request};
 use crate::figures::{Row, median, time};
 use crate::load::{Load, Outcome};
 use crate::server::Server;
-use crate::Result;
 
 const CLIENTS: usize = 64;
 const WARM_UP: Duration = Duration::from_millis(500);
