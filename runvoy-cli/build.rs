@@ -42,6 +42,7 @@ fn main() -> Result<()> {
         copy(&prebuilt, &embedded)
     } else if env::var_os("DOCS_RS").is_some() || variable("CARGO_CFG_TARGET_OS")? != "linux" {
         // No network there, or nothing that could run it: `src/agent.rs` says so at run time.
+        note_hash(&[]);
         Ok(fs::write(&embedded, [])?)
     } else {
         copy(&build_agent()?, &embedded)
@@ -124,7 +125,13 @@ fn agent_target_dir() -> Result<PathBuf> {
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let read = fs::read(from);
     let bytes = read.map_err(|e| io::Error::new(e.kind(), format!("reading {}: {e}", from.display())))?;
+    note_hash(&bytes);
     Ok(fs::write(to, bytes)?)
+}
+
+/// Known at build time, so that a start need not read the embedded copy to know whether it was unpacked before.
+fn note_hash(bytes: &[u8]) {
+    println!("cargo::rustc-env=RUNVOY_AGENT_HASH={}", blake3::hash(bytes).to_hex());
 }
 
 fn variable(name: &str) -> Result<String> {

@@ -11,6 +11,8 @@ use crate::error::{CliError, Kind};
 
 /// Built by `build.rs`; empty where it could not be.
 static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runvoy-agent"));
+/// BLAKE3 of it, in hex.
+const EMBEDDED_HASH: &str = env!("RUNVOY_AGENT_HASH");
 
 /// Where the agent comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ impl Agent {
     pub(crate) fn path(&self, dir: &Path) -> Result<PathBuf, CliError> {
         match self {
             Self::File(path) => Ok(path.clone()),
-            Self::Embedded => unpack(EMBEDDED, dir).map_err(|e| {
+            Self::Embedded => unpack(EMBEDDED, EMBEDDED_HASH, dir).map_err(|e| {
                 let what = format!("the agent cannot be written to `{}`: {e}", dir.display());
                 CliError::new(Kind::Config, what).hint("name another directory, or an agent in RUNVOY_AGENT")
             }),
@@ -64,10 +66,9 @@ fn is_executable(path: &Path) -> bool {
 }
 
 /// Writes an executable that is named by its content, whole or not at all; keeps one that is as it should be.
-fn unpack(bytes: &[u8], dir: &Path) -> io::Result<PathBuf> {
-    let hash = blake3::hash(bytes).to_hex();
-    let path = dir.join(format!("runvoy-agent-{:.32}", hash.as_str()));
-    if is_executable(&path) && fs::read(&path)? == bytes {
+fn unpack(bytes: &[u8], hash: &str, dir: &Path) -> io::Result<PathBuf> {
+    let path = dir.join(format!("runvoy-agent-{hash:.32}"));
+    if is_executable(&path) && hash_of(&path)? == hash {
         return Ok(path);
     }
     fs::create_dir_all(dir)?;
@@ -82,6 +83,12 @@ fn unpack(bytes: &[u8], dir: &Path) -> io::Result<PathBuf> {
         let _ = fs::remove_file(&partial);
     }
     written.map(|()| path)
+}
+
+fn hash_of(path: &Path) -> io::Result<String> {
+    let mut hash = blake3::Hasher::new();
+    hash.update_reader(File::open(path)?)?;
+    Ok(hash.finalize().to_hex().to_string())
 }
 
 #[cfg(test)]
@@ -114,17 +121,19 @@ mod tests {
     fn the_copy_is_whole_and_mended() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("deep");
-        let path = unpack(b"agent", &dir).unwrap();
+        let unpack = |bytes: &[u8]| unpack(bytes, blake3::hash(bytes).to_hex().as_str(), &dir);
+        let path = unpack(b"agent").unwrap();
         assert!(is_executable(&path));
         fs::write(&path, "tampered").unwrap();
-        assert_eq!(unpack(b"agent", &dir).unwrap(), path);
+        assert_eq!(unpack(b"agent").unwrap(), path);
         assert_eq!(fs::read(&path).unwrap(), b"agent");
-        assert_ne!(unpack(b"newer", &dir).unwrap(), path);
+        assert_ne!(unpack(b"newer").unwrap(), path);
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
     }
 
     #[test]
     fn the_embedded_agent_is_there_and_static() {
+        assert_eq!(blake3::hash(EMBEDDED).to_hex().as_str(), EMBEDDED_HASH);
         assert!(EMBEDDED.starts_with(b"\x7fELF"), "built by build.rs");
         // A dynamic executable names its loader.
         assert!(!EMBEDDED.windows(8).take(4096).any(|window| window == b"ld-linux"));
