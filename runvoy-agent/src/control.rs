@@ -34,6 +34,8 @@ pub(crate) struct Orders {
     pub(crate) grace: Duration,
     /// How the command is asked to end.
     pub(crate) stop_signal: Signal,
+    /// Whether a keeper hands on stops, by standard input, and its death ends the task.
+    pub(crate) kept: bool,
 }
 
 /// Why the task ends, if not by itself.
@@ -74,7 +76,8 @@ pub(crate) struct Control {
 impl Control {
     /// Takes charge of a command that was just started.
     pub(crate) fn new(orders: Orders, signals: Signals) -> Self {
-        Self { orders, signals, kept: true, phase: Phase::Running, cause: None, status: None, more: false }
+        let kept = orders.kept;
+        Self { orders, signals, kept, phase: Phase::Running, cause: None, status: None, more: false }
     }
 
     /// Whether nothing of the task is left.

@@ -9,7 +9,7 @@ use runvoy_task::FormatError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AgentError {
     /// The arguments make no sense.
-    #[error("usage: runvoy-agent supervise DIR | --version")]
+    #[error("usage: runvoy-agent supervise DIR | contain DIR | probe DIR | --version")]
     Usage,
     /// The execution's directory is not there.
     #[error("{path} is not a directory")]

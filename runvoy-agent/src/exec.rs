@@ -10,11 +10,12 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode, Stdio};
 
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, fchown, setgid, setgroups, setuid};
 use runvoy_task::{CommandLine, RunAs, TaskSpec};
 
-use crate::NOT_RUN;
+use crate::{NOT_RUN, user};
 
 /// Makes the kernel's out-of-memory killer prefer the command to the agent.
 const OOM_SCORE_ADJ: &str = "500";
@@ -62,7 +63,12 @@ fn prepare() -> Result<TaskSpec, String> {
         .lock()
         .read_to_end(&mut bytes)
         .map_err(|error| format!("cannot read the task spec: {error}"))?;
-    let spec = TaskSpec::from_json(&bytes).map_err(|error| error.to_string())?;
+    let mut spec = TaskSpec::from_json(&bytes).map_err(|error| error.to_string())?;
+    if let Some(user) = spec.user.take() {
+        let account = user::resolve(&user)?;
+        spec.env.entry("HOME".to_owned()).or_insert(account.home);
+        spec.run_as = Some(account.run_as);
+    }
     // Best effort: without the right to write it, the score stays the agent's own.
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
     if let Some(most) = spec.max_processes {
@@ -106,6 +112,13 @@ fn become_command(spec: &TaskSpec, report: OwnedFd) -> Failure {
     command.args(words.iter().skip(1)).env_clear().envs(&spec.env).stdin(Stdio::null());
     let error = command.exec();
     match (&spec.command, error.kind()) {
+        _ if error.raw_os_error() == Some(Errno::ENOEXEC as i32) => {
+            Failure::Start(format!("cannot start {shown}: it is no program for this machine's architecture"), Some(report))
+        }
+        (CommandLine::Shell(_), io::ErrorKind::NotFound) => {
+            let message = format!("there is no {shown} here; run the program itself, with `--no-shell`");
+            Failure::Start(message, Some(report))
+        }
         (CommandLine::Shell(_), _) => Failure::Start(format!("cannot start {shown}: {error}"), Some(report)),
         (_, io::ErrorKind::InvalidInput) => {
             Failure::Start("the command or its environment holds a zero byte".to_owned(), Some(report))

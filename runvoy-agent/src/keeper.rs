@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use runvoy_task::{EndReason, EndRecord, Isolation, TaskSpec};
+use rustix::io::Errno;
 
 use crate::error::AgentError;
 use crate::signals::Signals;
@@ -20,7 +22,7 @@ pub(crate) fn run(dir: &Path) -> Result<ExitCode, AgentError> {
     process::close_inherited().map_err(AgentError::io("closing inherited files"))?;
     let signals = Signals::install().map_err(AgentError::io("installing signal handlers"))?;
     let dir = existing(dir)?;
-    let bytes = read_spec(&signals)?;
+    let bytes = read_spec(rustix::stdio::stdin(), &signals)?;
     let spec = spec::parse(&bytes)?;
     process::stand_alone().map_err(AgentError::io("detaching from the parent"))?;
     let Some(claimed_at_ms) = claim::claim(&dir)? else { return Ok(ExitCode::SUCCESS) };
@@ -38,28 +40,29 @@ pub(crate) fn run(dir: &Path) -> Result<ExitCode, AgentError> {
     }
 }
 
-fn existing(dir: &Path) -> Result<PathBuf, AgentError> {
+pub(crate) fn existing(dir: &Path) -> Result<PathBuf, AgentError> {
     let found = fs::canonicalize(dir)
         .and_then(|path| if path.is_dir() { Ok(path) } else { Err(io::ErrorKind::NotADirectory.into()) });
     found.map_err(|source| AgentError::NoDirectory { path: dir.to_owned(), source })
 }
 
-/// Reads the spec to the end of standard input, unless a stop comes first.
-fn read_spec(signals: &Signals) -> Result<Vec<u8>, AgentError> {
+/// Reads the spec to its end, unless a stop comes first.
+pub(crate) fn read_spec(from: BorrowedFd<'_>, signals: &Signals) -> Result<Vec<u8>, AgentError> {
     let mut bytes = Vec::new();
     let mut chunk = vec![0_u8; 16 * 1024];
     loop {
-        let stdin = rustix::stdio::stdin();
-        let [ready, _] = wait::readable([Some(stdin), Some(signals.stop())], None);
+        let [ready, _] = wait::readable([Some(from), Some(signals.stop())], None);
         if signals.take_stop() {
             return Err(AgentError::StoppedEarly);
         }
         if !ready {
             continue;
         }
-        match rustix::io::read(stdin, &mut chunk).map_err(AgentError::io("reading the task spec"))? {
-            0 => return Ok(bytes),
-            n => bytes.extend_from_slice(chunk.get(..n).unwrap_or_default()),
+        match rustix::io::read(from, &mut chunk) {
+            Ok(0) => return Ok(bytes),
+            Ok(n) => bytes.extend_from_slice(chunk.get(..n).unwrap_or_default()),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return Err(AgentError::io("reading the task spec")(error)),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The supervisor that runs every command of Runvoy.
 //!
-//! `supervise DIR` is the keeper, the only entry for others; `init` and `exec` are the stages that it starts
-//! by executing itself again. See the README for who does what.
+//! `supervise DIR` is the keeper, the entry for others; `init` and `exec` are the stages that it starts by executing
+//! itself again. `contain DIR` is the first process of a container, keeper and supervisor in one; `probe DIR` answers
+//! whether a container has our files before it. See the README for who does what.
 
 mod claim;
 mod clock;
 mod command;
+mod container;
 mod control;
 mod cut;
 mod end;
@@ -13,6 +15,7 @@ mod error;
 mod exec;
 mod keeper;
 mod mask;
+mod memory;
 mod namespace;
 mod output;
 mod process;
@@ -23,6 +26,7 @@ mod source;
 mod spec;
 mod supervisor;
 mod tree;
+mod user;
 mod wait;
 
 use std::ffi::OsStr;
@@ -40,6 +44,8 @@ fn main() -> ExitCode {
     let args: Vec<&OsStr> = args.iter().map(AsRef::as_ref).collect();
     let outcome = match args.as_slice() {
         [verb, dir] if *verb == "supervise" => keeper::run(Path::new(dir)),
+        [verb, dir] if *verb == "contain" => container::run(Path::new(dir)),
+        [verb, dir] if *verb == "probe" => container::probe(Path::new(dir)),
         [verb, dir] if *verb == "init" => supervisor::run(Path::new(dir)),
         [verb] if *verb == "exec" => Ok(exec::run()),
         [verb] if *verb == "--version" => version(),

@@ -13,6 +13,7 @@ use crate::command::{self, Started};
 use crate::control::{Cause, Control, Orders};
 use crate::error::AgentError;
 use crate::mask::Patterns;
+use crate::memory::OomKills;
 use crate::output::Output;
 use crate::signals::Signals;
 use crate::sink::{Sink, Totals, Wait};
@@ -31,15 +32,34 @@ pub(crate) fn run(dir: &Path) -> Result<ExitCode, AgentError> {
     let signals = Signals::install().map_err(AgentError::io("installing signal handlers"))?;
     process::stand_alone().map_err(AgentError::io("detaching from the keeper"))?;
     report_ready().map_err(AgentError::io("reporting to the keeper"))?;
-    let spec = read_spec()?;
+    supervise(dir, read_spec()?, signals, Kept::ByKeeper)
+}
+
+/// Who outlives a supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// A keeper, which answers for it.
+    ByKeeper,
+    /// Nobody: it is the first process of a container, and everything in that ends with it.
+    Alone,
+}
+
+/// Supervises one command whose gate was claimed.
+pub(crate) fn supervise(
+    dir: &Path,
+    spec: TaskSpec,
+    signals: Signals,
+    kept: Kept,
+) -> Result<ExitCode, AgentError> {
     let prepared_from = Instant::now();
     let task = Task {
         dir,
         execution_id: spec.execution_id.clone(),
         started_at_ms: clock::now_ms(),
         pid_namespace: namespace::is_first(),
+        memory: (kept == Kept::Alone).then(OomKills::so_far).flatten(),
     };
-    match prepare(dir, spec, signals) {
+    match prepare(dir, spec, signals, kept) {
         Ok(running) => task.supervise(running, prepared_from),
         Err(error) => {
             let cause = Cause { reason: EndReason::StartFailed, message: Some(error.to_string()) };
@@ -84,7 +104,12 @@ struct Running {
     since: Instant,
 }
 
-fn prepare(dir: &Path, mut spec: TaskSpec, signals: Signals) -> Result<Running, AgentError> {
+fn prepare(
+    dir: &Path,
+    mut spec: TaskSpec,
+    signals: Signals,
+    kept: Kept,
+) -> Result<Running, AgentError> {
     let stop_signal = spec::stop_signal(&spec)?;
     let secrets = std::mem::take(&mut spec.mask);
     let patterns = Patterns::new(&secrets)?;
@@ -99,6 +124,7 @@ fn prepare(dir: &Path, mut spec: TaskSpec, signals: Signals) -> Result<Running, 
         deadline: since.checked_add(Duration::from_millis(spec.timeout_ms)),
         grace: Duration::from_millis(spec.grace_ms),
         stop_signal,
+        kept: kept == Kept::ByKeeper,
     };
     let mut control = Control::new(orders, signals);
     let mut output = Output::new(sink, &mut started, &patterns)
@@ -115,6 +141,8 @@ struct Task<'a> {
     execution_id: String,
     started_at_ms: u64,
     pid_namespace: bool,
+    /// In a container of its own: kills for want of memory there, before the command.
+    memory: Option<OomKills>,
 }
 
 struct End {
@@ -159,7 +187,9 @@ impl Task<'_> {
     ) -> Result<ExitCode, AgentError> {
         let signal = end.status.and_then(WaitStatus::terminating_signal);
         let exit_code = end.status.and_then(WaitStatus::exit_status).or(signal.map(|signal| 128 + signal));
-        let cause = end.cause.unwrap_or(Cause { reason: EndReason::Exited, message: None });
+        let short_of_memory = exit_code != Some(0) && self.memory.as_ref().is_some_and(OomKills::has_grown);
+        let reason = if short_of_memory { EndReason::OomKilled } else { EndReason::Exited };
+        let cause = end.cause.unwrap_or(Cause { reason, message: None });
         let record = EndRecord {
             version: EndRecord::VERSION,
             execution_id: self.execution_id.clone(),

@@ -25,6 +25,9 @@ pub struct Execution {
     pub command: String,
     /// The registered image it ran in, where images have a meaning.
     pub image_id: Option<String>,
+    /// What that image was exactly when it ran: a digest.
+    #[serde(default)]
+    pub image_digest: Option<String>,
     /// Where it is in its life.
     pub status: Status,
     /// Why.
@@ -77,6 +80,7 @@ impl Execution {
         set(&mut self.task, patch.task.as_ref());
         set(&mut self.stop, patch.stop.as_ref());
         set(&mut self.log, patch.log.as_ref());
+        set(&mut self.image_digest, patch.image_digest.as_ref());
         if let Some(at) = attempted_at {
             self.attempted_at = *at;
         }
@@ -123,6 +127,8 @@ pub struct Patch {
     pub request_id: Option<RequestId>,
     /// What its log holds.
     pub log: Option<LogSummary>,
+    /// What its image is exactly.
+    pub image_digest: Option<String>,
 }
 
 impl Patch {
@@ -232,8 +238,31 @@ pub struct StartRequest {
     pub timeout: Duration,
     /// Between the stop signal and `SIGKILL`.
     pub grace: Duration,
-    /// The stop signal.
-    pub stop_signal: StopSignal,
+    /// The stop signal; the image's own if absent, `TERM` where that names none.
+    pub stop_signal: Option<StopSignal>,
+    /// What the task runs in, where the executor has images.
+    #[serde(default)]
+    pub container: Container,
+}
+
+/// What a task runs in: its image, and what differs from the image's own settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Container {
+    /// The image, as its registry has it.
+    pub image: Option<String>,
+    /// CPU units, 1024 a core.
+    pub cpu: Option<u64>,
+    /// Memory in MiB.
+    pub memory: Option<u64>,
+    /// `OS/ARCHITECTURE[/VARIANT]`; the executor's own if absent.
+    pub platform: Option<String>,
+    /// Who the command runs as: `NAME|UID[:GROUP|GID]`, in the image's own account files.
+    pub user: Option<String>,
+    /// The executor's name of a network.
+    pub network: Option<String>,
+    /// Whether nothing but the workspace and what the image declares can be written to.
+    pub read_only: bool,
 }
 
 impl fmt::Debug for StartRequest {

@@ -10,6 +10,12 @@ pub const ENV_VARIABLES: usize = 100;
 pub const ENV_BYTES: usize = 32 * 1024;
 /// Most secrets of one run.
 pub const SECRETS: usize = 20;
+/// Longest reference of an image.
+pub const IMAGE_BYTES: usize = 512;
+/// CPU units that a run may ask for; 1024 are a core.
+pub const CPU_UNITS: std::ops::RangeInclusive<u64> = 16..=1024 * 1024;
+/// MiB of memory that a run may ask for.
+pub const MEMORY_MIB: std::ops::RangeInclusive<u64> = 6..=16 * 1024 * 1024;
 /// Largest request body, in bytes.
 pub const BODY_BYTES: usize = 1024 * 1024;
 /// Time for a request's body to arrive.

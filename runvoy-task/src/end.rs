@@ -62,6 +62,8 @@ pub enum EndReason {
     StoppedOutside,
     /// Its log grew over the limit.
     LogLimit,
+    /// It, or what it started, was killed for want of memory, and it failed.
+    OomKilled,
     /// The command could not be started.
     StartFailed,
     /// The supervisor died; what it supervised was killed.

@@ -6,6 +6,8 @@ pub const GATE: &str = "gate";
 pub const END: &str = "end.json";
 /// A request to stop, put in place by rename before the agent is signalled.
 pub const STOP: &str = "stop.json";
+/// In a container: the pipe through which the agent is told its spec; gone once that was read.
+pub const SPEC: &str = "spec";
 /// The directory of log segments.
 pub const LOG: &str = "log";
 /// The fresh working directory of a command without a workspace.

@@ -24,6 +24,10 @@ pub struct TaskSpec {
     /// Who the command runs as; the agent's own user when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as: Option<RunAs>,
+    /// Who the command runs as by the account files of the place it runs in, as an image names its user:
+    /// `NAME|UID[:GROUP|GID]`. Sets `HOME` where the environment has none. In place of `run_as`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Milliseconds from the command's start after which it is stopped.
     pub timeout_ms: u64,
     /// Milliseconds between the stop signal and `SIGKILL`.

@@ -45,6 +45,7 @@ impl Task {
             env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             workdir: work,
             run_as: None,
+            user: None,
             timeout_ms: 60_000,
             grace_ms: 10_000,
             stop_signal: "TERM".to_owned(),

@@ -186,6 +186,8 @@ pub struct ExecutionRecord {
     pub command: String,
     /// Its image; empty where images have no meaning.
     pub image_id: String,
+    /// What that image was exactly when it ran: a digest.
+    pub image_digest: Option<String>,
     /// Where it is in its life.
     #[cfg_attr(feature = "http", schema(value_type = String))]
     pub status: Status,

@@ -70,9 +70,13 @@ pub enum TaskState {
         started_at: Timestamp,
         /// The executor's name for it.
         handle: Option<TaskHandle>,
+        /// What its image is exactly, where it has one.
+        image_digest: Option<String>,
     },
     /// It has ended: nothing of it runs any more.
     Exited(Box<TaskExit>),
+    /// It has not claimed the command, and can never be started as asked.
+    Refused(Box<Refusal>),
     /// The platform answered, has no such task, and will not start it later.
     Gone,
     /// The platform could not say.
@@ -94,6 +98,58 @@ pub struct TaskExit {
     pub finished_at: Timestamp,
     /// What its log holds.
     pub log: Option<LogSummary>,
+    /// What its image was exactly, where it had one.
+    pub image_digest: Option<String>,
+}
+
+/// Why a task can never be started as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// What stands in the way.
+    pub of: Refused,
+    /// One sentence for people: what is wrong, and what to do about it.
+    pub message: String,
+}
+
+/// What stands in the way of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Its image cannot be had.
+    Image,
+    /// Anything else.
+    Start,
+}
+
+/// How far a task is that has not ended: what a follower may be shown while there is no output yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The step it is at.
+    pub phase: Phase,
+    /// How far it is in it, for people.
+    pub detail: Option<String>,
+}
+
+/// What refines STARTING and RUNNING.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its image is being fetched.
+    Pulling,
+    /// Its workspace is being prepared.
+    Workspace,
+    /// Its command runs.
+    Command,
+}
+
+impl Phase {
+    /// Its name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pulling => "pulling",
+            Self::Workspace => "workspace",
+            Self::Command => "command",
+        }
+    }
 }
 
 /// News of a task. May be late, repeated and out of order.
@@ -112,6 +168,8 @@ pub enum ExecutorError {
     /// The task can never be started as asked.
     #[error("{message}")]
     Refused {
+        /// What stands in the way.
+        of: Refused,
         /// What is wrong, and what to do about it.
         message: String,
         /// The platform's reason.
@@ -145,7 +203,8 @@ impl ExecutorError {
 /// # Contract
 ///
 /// - [`start`](Self::start) may be called twice for one execution, also after a crash in between, also at once: at
-///   most one task claims the command. An answer means that the platform has the task, or had it already.
+///   most one task claims the command. An answer means that the platform has the task, or had it already; it may
+///   still be fetching its image.
 /// - [`revoke`](Self::revoke) decides the start gate against every task of the execution, past and future: after
 ///   [`Claim::Revoked`] its command never runs, however late or often a task starts. It is idempotent, and its
 ///   answer for an execution never changes.
@@ -153,6 +212,8 @@ impl ExecutorError {
 ///   answers once that is under way, not when it is done. Stopping what has ended, or never was, is no error.
 /// - [`describe`](Self::describe) answers [`TaskState::Exited`] and [`TaskState::Gone`] only when nothing of the task
 ///   can run any more, and answers for every id it is asked about. `Exited` stays `Exited`.
+/// - What turns out after a start was answered to stand in the way of its task for good is told as
+///   [`TaskState::Refused`], by event and by [`describe`](Self::describe).
 /// - [`events`](Self::events) may lose, repeat and reorder: it makes things quick, `describe` makes them right.
 #[async_trait]
 pub trait Executor: Send + Sync + 'static {
@@ -177,6 +238,13 @@ pub trait Executor: Send + Sync + 'static {
 
     /// Tells what became of tasks, in the order asked.
     async fn describe(&self, ids: &[ExecutionId]) -> Result<Vec<TaskState>, ExecutorError>;
+
+    /// How far a task is that has not claimed its command yet, if there is something to tell.
+    ///
+    /// A change is told by an event of the state [`TaskState::Pending`].
+    fn progress(&self, _id: ExecutionId) -> Option<Progress> {
+        None
+    }
 
     /// News of tasks, from now on. Ends only with the executor.
     ///

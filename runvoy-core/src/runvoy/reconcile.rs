@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Error, Runvoy};
 use crate::execution::{Execution, Patch};
 use crate::limits;
-use crate::port::{ListQuery, TaskState};
+use crate::port::{ListQuery, Refusal, Refused, TaskState};
 use crate::state::Status;
 
 /// How a pass goes about it.
@@ -128,8 +128,8 @@ impl Runvoy {
     async fn mend_starting(&self, record: &Execution, options: ReconcileOptions) -> Result<Mended, Error> {
         let now = self.inner.clock.now();
         if elapsed(record.created_at, now) > self.inner.config.start_timeout {
-            let why = "the task did not start in time; look at the executor and run it again";
-            let record = self.give_up_start(record.id, why).await?;
+            let message = "the task did not start in time; look at the executor and run it again".to_owned();
+            let record = self.give_up_start(record.id, &Refusal { of: Refused::Start, message }).await?;
             return Ok(if record.status.is_terminal() { Mended::GivenUp } else { Mended::Nothing });
         }
         if elapsed(record.attempted_at, now) < options.attempt_silence {

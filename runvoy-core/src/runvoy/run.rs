@@ -49,12 +49,11 @@ impl Runvoy {
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Execution, Error> {
         self.check_run(caller).await?;
-        let image = request.image.clone();
         let run = validate::run(request, &self.inner.config, &self.inner.executor.capabilities())?;
         let now = self.inner.clock.now();
         let context = RunContext {
             command: &run.command,
-            image: image.as_deref(),
+            image: run.start.container.image.as_deref(),
             address: caller.context.address,
             hour: hour_of_day(now),
         };
@@ -106,7 +105,8 @@ impl Runvoy {
             created_by: caller.user.clone(),
             owned_by: vec![caller.user.clone()],
             command: run.command.clone(),
-            image_id: None,
+            image_id: run.start.container.image.clone(),
+            image_digest: None,
             status: Status::Starting,
             status_reason: None,
             status_detail: None,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Error, Runvoy};
 use crate::execution::{Execution, Patch, StartRequest};
 use crate::id::ExecutionId;
-use crate::port::{Claim, ExecutorError, StartTask, Transition};
+use crate::port::{Claim, ExecutorError, Refusal, Refused, StartTask, Transition};
 use crate::state::{Reason, Status};
 
 impl Runvoy {
@@ -21,9 +21,9 @@ impl Runvoy {
                 let patch = Patch { task: Some(handle), ..Patch::default() };
                 self.transition(record.id, &[Status::Starting, Status::Running], &patch).await
             }
-            Err(ExecutorError::Refused { message, source }) => {
+            Err(ExecutorError::Refused { of, message, source }) => {
                 tracing::warn!(execution.id = %record.id, error = source.as_deref().map(tracing::field::display), "task refused: {message}");
-                self.give_up_start(record.id, &message).await
+                self.give_up_start(record.id, &Refusal { of, message }).await
             }
             Err(error) => {
                 tracing::warn!(execution.id = %record.id, error = %crate::runvoy::error_chain(&error), "task not started yet");
@@ -33,13 +33,16 @@ impl Runvoy {
     }
 
     /// Ends an execution whose command has not been claimed; one that has been stays as it is.
-    pub(crate) async fn give_up_start(&self, id: ExecutionId, why: &str) -> Result<Execution, Error> {
+    pub(crate) async fn give_up_start(&self, id: ExecutionId, why: &Refusal) -> Result<Execution, Error> {
         match self.inner.executor.revoke(id).await? {
             Claim::Claimed => self.settle_claimed(id).await,
             Claim::Revoked => {
                 let patch = Patch {
-                    reason: Some(Reason::StartFailed),
-                    detail: Some(why.to_owned()),
+                    reason: Some(match why.of {
+                        Refused::Image => Reason::ImageUnavailable,
+                        Refused::Start => Reason::StartFailed,
+                    }),
+                    detail: Some(why.message.clone()),
                     completed_at: Some(self.inner.clock.now()),
                     ..Patch::to(Status::Failed)
                 };

@@ -5,7 +5,7 @@ use runvoy_task::EndReason;
 use super::{Error, Runvoy};
 use crate::execution::{Execution, Patch};
 use crate::id::ExecutionId;
-use crate::port::{Claim, TaskEvent, TaskExit, TaskState};
+use crate::port::{Claim, Refusal, TaskEvent, TaskExit, TaskState};
 use crate::state::{Reason, Status};
 
 impl Runvoy {
@@ -16,6 +16,10 @@ impl Runvoy {
             tracing::warn!(execution.id = %event.id, "news of a task without a record");
             return Ok(());
         };
+        if event.state == TaskState::Pending {
+            // Its progress is not in the record: whoever follows looks again.
+            self.inner.changes.wake(event.id);
+        }
         self.settle(&record, &event.state).await.map(|_| ())
     }
 
@@ -26,11 +30,16 @@ impl Runvoy {
         }
         match state {
             TaskState::Pending | TaskState::Unknown => Ok(record.clone()),
-            TaskState::Running { started_at, handle } => {
-                let claimed =
-                    Patch { started_at: Some(*started_at), task: handle.clone(), ..Patch::default() };
+            TaskState::Running { started_at, handle, image_digest } => {
+                let claimed = Patch {
+                    started_at: Some(*started_at),
+                    task: handle.clone(),
+                    image_digest: image_digest.clone(),
+                    ..Patch::default()
+                };
                 self.note_claim(record, claimed).await
             }
+            TaskState::Refused(why) => self.settle_refused(record, why).await,
             TaskState::Exited(exit) => self.settle_exit(record, exit).await,
             TaskState::Gone => self.settle_gone(record).await,
         }
@@ -50,8 +59,21 @@ impl Runvoy {
         }
     }
 
+    /// What never claimed its command ends, once nothing can claim it any more.
+    async fn settle_refused(&self, record: &Execution, why: &Refusal) -> Result<Execution, Error> {
+        match record.status {
+            Status::Starting => Box::pin(self.give_up_start(record.id, why)).await,
+            Status::Terminating => self.settle_gone(record).await,
+            _ => Ok(record.clone()),
+        }
+    }
+
     async fn settle_exit(&self, record: &Execution, exit: &TaskExit) -> Result<Execution, Error> {
-        let claimed = Patch { started_at: Some(exit.started_at), ..Patch::default() };
+        let claimed = Patch {
+            started_at: Some(exit.started_at),
+            image_digest: exit.image_digest.clone(),
+            ..Patch::default()
+        };
         let record = self.note_claim(record, claimed).await?;
         let (status, reason) = self.outcome(&record, exit);
         let patch = Patch {
@@ -61,6 +83,7 @@ impl Runvoy {
             started_at: record.started_at.is_none().then_some(exit.started_at),
             completed_at: Some(exit.finished_at.max(record.created_at)),
             log: exit.log.clone(),
+            image_digest: exit.image_digest.clone(),
             ..Patch::to(status)
         };
         let record = self.finish(record.id, &[record.status], &patch).await?;
@@ -85,6 +108,7 @@ impl Runvoy {
             EndReason::Exited => (Status::Failed, Reason::Exited),
             EndReason::TimedOut => (Status::Failed, Reason::TimedOut),
             EndReason::LogLimit => (Status::Failed, Reason::LogLimit),
+            EndReason::OomKilled => (Status::Failed, Reason::OomKilled),
             EndReason::StartFailed => (Status::Failed, Reason::StartFailed),
             EndReason::Lost => (Status::Failed, Reason::Lost),
             EndReason::Stopped if self.is_overdue(record) => (Status::Failed, Reason::TimedOut),
@@ -163,6 +187,9 @@ fn explain(record: &Execution, reason: Reason) -> Option<String> {
             "the command ran longer than its timeout of {} s; give it more with `--timeout`",
             record.timeout
         )),
+        Reason::OomKilled => {
+            Some("the command needed more memory than it may have; give it more with `--memory`".to_owned())
+        }
         Reason::LogLimit => Some("the command wrote more log than is kept; redirect its output to a file".to_owned()),
         Reason::Lost => Some(
             "the command's supervisor vanished, by a reboot, lack of memory or a signal; look at the log and run it again"

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Config, Error, quote};
 use crate::api::RunRequest;
-use crate::execution::{StartRequest, StopSignal};
+use crate::execution::{Container, StartRequest, StopSignal};
 use crate::id::is_variable_name;
 use crate::limits;
 use crate::port::Capabilities;
@@ -40,10 +40,11 @@ pub(crate) fn run(request: RunRequest, config: &Config, can: &Capabilities) -> R
         Some(seconds) => bounded("timeout", seconds, 1, config.max_timeout.as_secs())?,
     };
     let stop_signal = match request.stop_signal {
-        None => StopSignal::default(),
-        Some(name) => name.parse().map_err(Error::parse("stop_signal"))?,
+        None => None,
+        Some(name) => Some(name.parse::<StopSignal>().map_err(Error::parse("stop_signal"))?),
     };
-    let start = StartRequest { command, env: request.env, timeout, grace, stop_signal };
+    let container = container(request.image, request.cpu, request.memory, config, can)?;
+    let start = StartRequest { command, env: request.env, timeout, grace, stop_signal, container };
     let canonical = serde_json::to_vec(&start).map_err(|source| Error::Internal {
         what: "a request could not be written",
         source: Box::new(source),
@@ -63,7 +64,6 @@ fn refuse_unsupported(request: &RunRequest, can: &Capabilities) -> Result<(), Er
         ("git_repo", given(&request.git_repo), "this server cannot prepare a git workspace"),
         ("code", given(&request.code), "this server has no code store"),
         ("lock", given(&request.lock), "this server has no lock manager"),
-        ("image", given(&request.image) && can.images, "this server has no image registry"),
         ("cpu", request.cpu.is_some() && !can.resources, "this server's executor does not limit cpu"),
         (
             "memory",
@@ -75,6 +75,29 @@ fn refuse_unsupported(request: &RunRequest, can: &Capabilities) -> Result<(), Er
         Some((field, _, message)) => Err(Error::invalid(field, message)),
         None => Ok(()),
     }
+}
+
+/// What the task runs in; nothing where the executor has no images.
+fn container(
+    image: Option<String>,
+    cpu: Option<u64>,
+    memory: Option<u64>,
+    config: &Config,
+    can: &Capabilities,
+) -> Result<Container, Error> {
+    let mut container = Container::default();
+    if can.images {
+        let image = image.filter(|image| !image.is_empty()).or_else(|| config.default_image.clone());
+        let image = image.ok_or_else(|| Error::invalid("image", "is required: this server has no default image"))?;
+        if image.len() > limits::IMAGE_BYTES || !image.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = format!("at most {} visible ASCII characters", limits::IMAGE_BYTES);
+            return Err(Error::invalid("image", message));
+        }
+        container.image = Some(image);
+    }
+    container.cpu = cpu.map(|units| within("cpu", "units", units, limits::CPU_UNITS)).transpose()?;
+    container.memory = memory.map(|mib| within("memory", "MiB", mib, limits::MEMORY_MIB)).transpose()?;
+    Ok(container)
 }
 
 fn command_line(command: Option<String>, args: Option<Vec<String>>) -> Result<CommandLine, Error> {
@@ -137,9 +160,18 @@ fn at_most(field: &'static str, bytes: usize, limit: usize) -> Result<(), Error>
 }
 
 fn bounded(field: &'static str, seconds: u64, least: u64, most: u64) -> Result<std::time::Duration, Error> {
-    if (least..=most).contains(&seconds) {
-        Ok(std::time::Duration::from_secs(seconds))
-    } else {
-        Err(Error::invalid(field, format!("{least} to {most} seconds, this is {seconds}")))
+    within(field, "seconds", seconds, least..=most).map(std::time::Duration::from_secs)
+}
+
+fn within(
+    field: &'static str,
+    unit: &str,
+    value: u64,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<u64, Error> {
+    if range.contains(&value) {
+        return Ok(value);
     }
+    let message = format!("{} to {} {unit}, this is {value}", range.start(), range.end());
+    Err(Error::invalid(field, message))
 }
