@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod gate;
 #[cfg(test)]
+mod git;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod log;
@@ -11,6 +13,10 @@ mod masking;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+mod server;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 mod task;
+#[cfg(test)]
+mod upload;
