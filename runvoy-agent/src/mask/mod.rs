@@ -64,4 +64,6 @@ impl Patterns {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

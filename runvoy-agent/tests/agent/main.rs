@@ -1,6 +1,8 @@
 //! The agent from outside: the real binary, in directories of its own.
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod gate;
 #[cfg(test)]
 mod git;
