@@ -87,9 +87,9 @@ impl Control {
         self.status
     }
 
-    /// Why the task was ended; `None` if by itself.
-    pub(crate) fn into_cause(self) -> Option<Cause> {
-        self.cause
+    /// Why the task was ended (`None`: by itself), and the signals for whom comes next.
+    pub(crate) fn into_parts(self) -> (Option<Cause>, Signals) {
+        (self.cause, self.signals)
     }
 
     /// Reaps, and does what is due.

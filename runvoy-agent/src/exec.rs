@@ -11,13 +11,9 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode, Stdio};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{Gid, Uid, fchown, setgid, setgroups, setuid};
-use runvoy_task::{CommandLine, RunAs, TaskSpec};
+use runvoy_task::{CommandLine, TaskSpec};
 
-use crate::NOT_RUN;
-
-/// Makes the kernel's out-of-memory killer prefer the command to the agent.
-const OOM_SCORE_ADJ: &str = "500";
+use crate::{NOT_RUN, dotenv, identity};
 
 /// Becomes the command. Comes back only if that fails.
 pub(crate) fn run() -> ExitCode {
@@ -63,16 +59,19 @@ fn prepare() -> Result<TaskSpec, String> {
         .read_to_end(&mut bytes)
         .map_err(|error| format!("cannot read the task spec: {error}"))?;
     let spec = TaskSpec::from_json(&bytes).map_err(|error| error.to_string())?;
-    // Best effort: without the right to write it, the score stays the agent's own.
-    let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
+    identity::expose_to_oom_killer();
     if let Some(most) = spec.max_processes {
         limit_processes(most).map_err(|error| format!("cannot limit the number of processes: {error}"))?;
     }
     if let Some(who) = &spec.run_as {
-        take_identity(who).map_err(|error| format!("cannot run as user {}: {error}", who.uid))?;
+        identity::take(who).map_err(|error| format!("cannot run as user {}: {error}", who.uid))?;
     }
     std::env::set_current_dir(&spec.workdir)
         .map_err(|error| format!("cannot enter the working directory {}: {error}", spec.workdir.display()))?;
+    if let Err(error) = dotenv::write(&spec) {
+        // A directory of the image's may be read-only; the command has its variables all the same.
+        let _ = writeln!(io::stderr(), "runvoy: .env could not be written: {error}");
+    }
     Ok(spec)
 }
 
@@ -80,20 +79,6 @@ fn limit_processes(most: u64) -> nix::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NPROC)?;
     let most = most.min(hard);
     setrlimit(Resource::RLIMIT_NPROC, most, most)
-}
-
-fn take_identity(who: &RunAs) -> nix::Result<()> {
-    let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid));
-    // Without it the command could not open /dev/stdout and /dev/stderr.
-    for output in [io::stdout().as_fd(), io::stderr().as_fd()] {
-        let _ = fchown(output, Some(uid), Some(gid));
-    }
-    let groups: Vec<Gid> = who.groups.iter().copied().map(Gid::from_raw).collect();
-    if Uid::effective().is_root() {
-        setgroups(&groups)?;
-    }
-    setgid(gid)?;
-    setuid(uid)
 }
 
 fn become_command(spec: &TaskSpec, report: OwnedFd) -> Failure {

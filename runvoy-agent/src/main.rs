@@ -1,16 +1,18 @@
 //! The supervisor that runs every command of Runvoy.
 //!
-//! `supervise DIR` is the keeper, the only entry for others; `init` and `exec` are the stages that it starts
-//! by executing itself again. See the README for who does what.
+//! `supervise DIR` is the keeper, the only entry for others; `init`, `checkout` and `exec` are the stages that it
+//! starts by executing itself again. See the README for who does what.
 
 mod claim;
 mod clock;
 mod command;
 mod control;
 mod cut;
+mod dotenv;
 mod end;
 mod error;
 mod exec;
+mod identity;
 mod keeper;
 mod mask;
 mod namespace;
@@ -21,9 +23,11 @@ mod signals;
 mod sink;
 mod source;
 mod spec;
+mod stage;
 mod supervisor;
 mod tree;
 mod wait;
+mod workspace;
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
     let outcome = match args.as_slice() {
         [verb, dir] if *verb == "supervise" => keeper::run(Path::new(dir)),
         [verb, dir] if *verb == "init" => supervisor::run(Path::new(dir)),
+        [verb] if *verb == "checkout" => Ok(workspace::run()),
         [verb] if *verb == "exec" => Ok(exec::run()),
         [verb] if *verb == "--version" => version(),
         _ => Err(AgentError::Usage),

@@ -85,6 +85,7 @@ impl Runvoy {
             EndReason::Exited => (Status::Failed, Reason::Exited),
             EndReason::TimedOut => (Status::Failed, Reason::TimedOut),
             EndReason::LogLimit => (Status::Failed, Reason::LogLimit),
+            EndReason::WorkspaceFailed => (Status::Failed, Reason::WorkspaceFailed),
             EndReason::StartFailed => (Status::Failed, Reason::StartFailed),
             EndReason::Lost => (Status::Failed, Reason::Lost),
             EndReason::Stopped if self.is_overdue(record) => (Status::Failed, Reason::TimedOut),

@@ -60,6 +60,7 @@ pub fn task(id: ExecutionId, command: impl Into<String>) -> StartTask {
             stop_signal: StopSignal::default(),
         },
         reserved_env: BTreeMap::from([("RUNVOY_EXECUTION_ID".to_owned(), id.to_string())]),
+        workspace: None,
         mask: Vec::new(),
         user: "tester@example.com".parse().unwrap(),
         log_limit: limits::LOG_BYTES,
