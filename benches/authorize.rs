@@ -57,7 +57,7 @@ fn run<'a>(user: &'a Email, command: &'a str) -> AuthzRequest<'a> {
         principal: Principal { user, role: Role::Developer },
         action: Action::Run,
         resource: Resource::System,
-        run: Some(RunContext { command, image: None, address: None, hour: 9 }),
+        run: Some(RunContext { command, hour: 9, ..RunContext::default() }),
     }
 }
 

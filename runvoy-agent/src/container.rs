@@ -16,14 +16,15 @@ use rustix::fs::{Mode, OFlags};
 use crate::error::AgentError;
 use crate::keeper::{existing, read_spec};
 use crate::signals::Signals;
-use crate::supervisor::{Kept, supervise};
-use crate::{claim, process, spec};
+use crate::user::Accounts;
+use crate::{claim, process, spec, supervisor};
 
 /// Runs a whole task: is told its spec by a pipe in the directory, supervises its command, answers as that did.
 pub(crate) fn run(dir: &Path) -> Result<ExitCode, AgentError> {
     process::close_inherited().map_err(AgentError::io("closing inherited files"))?;
     let signals = Signals::install().map_err(AgentError::io("installing signal handlers"))?;
     let dir = existing(dir)?;
+    let accounts = Accounts::read().map_err(AgentError::io("reading the image's users"))?;
     write_as_owner(&dir).map_err(AgentError::io("looking at the directory"))?;
     speak_to_file(&dir).map_err(AgentError::io("opening agent.log"))?;
     let bytes = take_spec(&dir, &signals)?;
@@ -33,7 +34,7 @@ pub(crate) fn run(dir: &Path) -> Result<ExitCode, AgentError> {
     if claim::claim(&dir)?.is_none() {
         return Ok(ExitCode::SUCCESS);
     }
-    supervise(&dir, spec, signals, Kept::Alone)
+    supervisor::contained(&dir, spec, &accounts, signals)
 }
 
 /// Shows that a container's files are those of the server: carries what it is told by the pipe into a file.

@@ -34,8 +34,17 @@ pub(crate) struct Orders {
     pub(crate) grace: Duration,
     /// How the command is asked to end.
     pub(crate) stop_signal: Signal,
-    /// Whether a keeper hands on stops, by standard input, and its death ends the task.
-    pub(crate) kept: bool,
+    /// Who outlives this process.
+    pub(crate) kept: Kept,
+}
+
+/// Who outlives a supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// A keeper: it hands on stops by standard input, and its death ends the task.
+    ByKeeper,
+    /// Nobody: the supervisor is the first process of a container, and everything in that ends with it.
+    Alone,
 }
 
 /// Why the task ends, if not by itself.
@@ -76,7 +85,7 @@ pub(crate) struct Control {
 impl Control {
     /// Takes charge of a command that was just started.
     pub(crate) fn new(orders: Orders, signals: Signals) -> Self {
-        let kept = orders.kept;
+        let kept = orders.kept == Kept::ByKeeper;
         Self { orders, signals, kept, phase: Phase::Running, cause: None, status: None, more: false }
     }
 
@@ -90,9 +99,9 @@ impl Control {
         self.status
     }
 
-    /// Why the task was ended; `None` if by itself.
-    pub(crate) fn into_cause(self) -> Option<Cause> {
-        self.cause
+    /// Why the task was ended (`None`: by itself), and the signals for whom comes next.
+    pub(crate) fn into_parts(self) -> (Option<Cause>, Signals) {
+        (self.cause, self.signals)
     }
 
     /// Reaps, and does what is due.

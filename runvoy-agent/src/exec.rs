@@ -12,13 +12,9 @@ use std::process::{Command, ExitCode, Stdio};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{Gid, Uid, fchown, setgid, setgroups, setuid};
-use runvoy_task::{CommandLine, RunAs, TaskSpec};
+use runvoy_task::{CommandLine, TaskSpec};
 
-use crate::{NOT_RUN, user};
-
-/// Makes the kernel's out-of-memory killer prefer the command to the agent.
-const OOM_SCORE_ADJ: &str = "500";
+use crate::{NOT_RUN, dotenv, identity};
 
 /// Becomes the command. Comes back only if that fails.
 pub(crate) fn run() -> ExitCode {
@@ -63,22 +59,20 @@ fn prepare() -> Result<TaskSpec, String> {
         .lock()
         .read_to_end(&mut bytes)
         .map_err(|error| format!("cannot read the task spec: {error}"))?;
-    let mut spec = TaskSpec::from_json(&bytes).map_err(|error| error.to_string())?;
-    if let Some(user) = spec.user.take() {
-        let account = user::resolve(&user)?;
-        spec.env.entry("HOME".to_owned()).or_insert(account.home);
-        spec.run_as = Some(account.run_as);
-    }
-    // Best effort: without the right to write it, the score stays the agent's own.
-    let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
+    let spec = TaskSpec::from_json(&bytes).map_err(|error| error.to_string())?;
+    identity::expose_to_oom_killer();
     if let Some(most) = spec.max_processes {
         limit_processes(most).map_err(|error| format!("cannot limit the number of processes: {error}"))?;
     }
     if let Some(who) = &spec.run_as {
-        take_identity(who).map_err(|error| format!("cannot run as user {}: {error}", who.uid))?;
+        identity::take(who).map_err(|error| format!("cannot run as user {}: {error}", who.uid))?;
     }
     std::env::set_current_dir(&spec.workdir)
         .map_err(|error| format!("cannot enter the working directory {}: {error}", spec.workdir.display()))?;
+    if let Err(error) = dotenv::write(&spec) {
+        // A directory of the image's may be read-only; the command has its variables all the same.
+        let _ = writeln!(io::stderr(), "runvoy: .env could not be written: {error}");
+    }
     Ok(spec)
 }
 
@@ -86,20 +80,6 @@ fn limit_processes(most: u64) -> nix::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NPROC)?;
     let most = most.min(hard);
     setrlimit(Resource::RLIMIT_NPROC, most, most)
-}
-
-fn take_identity(who: &RunAs) -> nix::Result<()> {
-    let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid));
-    // Without it the command could not open /dev/stdout and /dev/stderr.
-    for output in [io::stdout().as_fd(), io::stderr().as_fd()] {
-        let _ = fchown(output, Some(uid), Some(gid));
-    }
-    let groups: Vec<Gid> = who.groups.iter().copied().map(Gid::from_raw).collect();
-    if Uid::effective().is_root() {
-        setgroups(&groups)?;
-    }
-    setgid(gid)?;
-    setuid(uid)
 }
 
 fn become_command(spec: &TaskSpec, report: OwnedFd) -> Failure {

@@ -158,6 +158,7 @@ impl Keeper {
             bytes: totals.bytes,
             replacements: 0,
             hash: totals.hash,
+            commit: None,
             pid_namespace: self.fenced,
             phases: Vec::new(),
         };

@@ -1,8 +1,8 @@
 //! The supervisor that runs every command of Runvoy.
 //!
-//! `supervise DIR` is the keeper, the entry for others; `init` and `exec` are the stages that it starts by executing
-//! itself again. `contain DIR` is the first process of a container, keeper and supervisor in one; `probe DIR` answers
-//! whether a container has our files before it. See the README for who does what.
+//! `supervise DIR` is the keeper, the entry for others; `init`, `checkout` and `exec` are the stages that it starts by
+//! executing itself again. `contain DIR` is the first process of a container, keeper and supervisor in one; `probe DIR`
+//! answers whether a container has our files before it. See the README for who does what.
 
 mod claim;
 mod clock;
@@ -10,9 +10,11 @@ mod command;
 mod container;
 mod control;
 mod cut;
+mod dotenv;
 mod end;
 mod error;
 mod exec;
+mod identity;
 mod keeper;
 mod mask;
 mod memory;
@@ -24,10 +26,12 @@ mod signals;
 mod sink;
 mod source;
 mod spec;
+mod stage;
 mod supervisor;
 mod tree;
 mod user;
 mod wait;
+mod workspace;
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         [verb, dir] if *verb == "contain" => container::run(Path::new(dir)),
         [verb, dir] if *verb == "probe" => container::probe(Path::new(dir)),
         [verb, dir] if *verb == "init" => supervisor::run(Path::new(dir)),
+        [verb] if *verb == "checkout" => Ok(workspace::run()),
         [verb] if *verb == "exec" => Ok(exec::run()),
         [verb] if *verb == "--version" => version(),
         _ => Err(AgentError::Usage),

@@ -1,42 +1,36 @@
-//! Both outputs of the command, and the log that they share.
+//! Both outputs of a stage's process, and the log that they share.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use runvoy_task::EndReason;
 use runvoy_task::block::{Stream, Tail};
 
 use crate::clock;
-use crate::command::Started;
 use crate::control::Control;
-use crate::mask::Patterns;
-use crate::sink::Sink;
 use crate::source::Source;
+use crate::stage::Log;
 
-/// Everything that the command says.
+/// Everything that the process says.
 pub(crate) struct Output {
-    sink: Sink,
+    log: Log,
     sources: [Source; 2],
-    /// Why the log cannot be written any more.
-    broken: Option<io::Error>,
 }
 
 impl Output {
-    /// Takes over the pipes of a started command.
-    pub(crate) fn new(sink: Sink, started: &mut Started, patterns: &Patterns) -> io::Result<Self> {
-        let [stdout, stderr] = started.take_outputs()?;
-        let stdout = Source::new(stdout, Stream::Stdout, patterns.masker());
-        let stderr = Source::new(stderr, Stream::Stderr, patterns.masker());
-        Ok(Self { sink, sources: [stdout, stderr], broken: None })
+    /// Takes over the pipes of a started process.
+    pub(crate) fn new(log: Log, [stdout, stderr]: [OwnedFd; 2]) -> Self {
+        let stdout = Source::new(stdout, Stream::Stdout, log.patterns.masker());
+        let stderr = Source::new(stderr, Stream::Stderr, log.patterns.masker());
+        Self { log, sources: [stdout, stderr] }
     }
 
     /// Stores a line of the agent's own, as if the command had said it on standard error.
     pub(crate) fn remark(&mut self, line: &str, control: &mut Control) {
         let line = [line.as_bytes(), &[]];
-        if let Err(error) = self.sink.append(line, Stream::Stderr, Tail::Newline, clock::now_ms(), control) {
-            self.broken.get_or_insert(error);
-        }
+        let stored = self.log.sink.append(line, Stream::Stderr, Tail::Newline, clock::now_ms(), control);
+        note(&mut self.log.broken, stored);
     }
 
     /// What to poll.
@@ -52,11 +46,10 @@ impl Output {
     /// Reads each output that is ready, once, and shows unfinished lines that are due.
     pub(crate) fn pump(&mut self, ready: [bool; 2], control: &mut Control) {
         for (source, ready) in self.sources.iter_mut().zip(ready) {
-            let read = if ready { source.pump(&mut self.sink, control).map(drop) } else { Ok(()) };
-            let stored = read.and_then(|()| source.flush_due(&mut self.sink, control));
-            if let Err(error) = stored {
-                self.broken.get_or_insert(error);
-            }
+            let sink = &mut self.log.sink;
+            let read = if ready { source.pump(sink, control).map(drop) } else { Ok(()) };
+            let stored = read.and_then(|()| source.flush_due(sink, control));
+            note(&mut self.log.broken, stored);
         }
         self.check(control);
     }
@@ -64,26 +57,32 @@ impl Output {
     /// Stores the rest of both outputs, once nobody is left to write.
     pub(crate) fn drain(&mut self, control: &mut Control) {
         for source in &mut self.sources {
-            if let Err(error) = source.drain(&mut self.sink, control) {
-                self.broken.get_or_insert(error);
-            }
+            let stored = source.drain(&mut self.log.sink, control);
+            note(&mut self.log.broken, stored);
         }
         self.check(control);
     }
 
-    /// The log, runs replaced, and why it broke.
-    pub(crate) fn into_parts(self) -> (Sink, u64, Option<io::Error>) {
-        let replacements = self.sources.iter().map(Source::replacements).sum();
-        (self.sink, replacements, self.broken)
+    /// The log, for the next stage.
+    pub(crate) fn into_log(self) -> Log {
+        let replaced: u64 = self.sources.iter().map(Source::replacements).sum();
+        Log { replacements: self.log.replacements + replaced, ..self.log }
     }
 
     /// A log that takes nothing more ends the task.
     fn check(&mut self, control: &mut Control) {
-        if self.sink.is_full() {
+        if self.log.sink.is_full() {
             control.end_now(EndReason::LogLimit, None);
         }
-        if let Some(error) = &self.broken {
+        if let Some(error) = &self.log.broken {
             control.end_now(EndReason::Lost, Some(format!("the log could not be written: {error}")));
         }
+    }
+}
+
+/// The first error counts.
+fn note(broken: &mut Option<io::Error>, stored: io::Result<()>) {
+    if let Err(error) = stored {
+        broken.get_or_insert(error);
     }
 }

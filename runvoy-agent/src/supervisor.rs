@@ -1,23 +1,24 @@
-//! The inner process: runs the command, stores what it says, and writes the end record.
+//! The inner process: prepares the workspace, runs the command, stores what both say, and writes the end record.
 
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use runvoy_task::{EndReason, EndRecord, PhaseTiming, TaskSpec};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::WaitStatus;
 
-use crate::command::{self, Started};
-use crate::control::{Cause, Control, Orders};
+use crate::control::{Cause, Kept, Orders};
 use crate::error::AgentError;
 use crate::mask::Patterns;
 use crate::memory::OomKills;
-use crate::output::Output;
 use crate::signals::Signals;
 use crate::sink::{Sink, Totals, Wait};
-use crate::{NOT_RUN, clock, end, namespace, process, spec};
+use crate::stage::{self, Ended, Log};
+use crate::user::Accounts;
+use crate::{NOT_RUN, clock, command, end, namespace, process, spec, workspace};
 
 /// What the supervisor says once it can be signalled.
 pub(crate) const READY: [u8; 1] = *b"R";
@@ -32,41 +33,21 @@ pub(crate) fn run(dir: &Path) -> Result<ExitCode, AgentError> {
     let signals = Signals::install().map_err(AgentError::io("installing signal handlers"))?;
     process::stand_alone().map_err(AgentError::io("detaching from the keeper"))?;
     report_ready().map_err(AgentError::io("reporting to the keeper"))?;
-    supervise(dir, read_spec()?, signals, Kept::ByKeeper)
+    let spec = read_spec()?;
+    Task::new(dir, &spec, Kept::ByKeeper).carry_out(spec, signals)
 }
 
-/// Who outlives a supervisor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
-    /// A keeper, which answers for it.
-    ByKeeper,
-    /// Nobody: it is the first process of a container, and everything in that ends with it.
-    Alone,
-}
-
-/// Supervises one command whose gate was claimed.
-pub(crate) fn supervise(
+/// Supervises the command of a container, whose first process this is, and whose accounts are those given.
+pub(crate) fn contained(
     dir: &Path,
-    spec: TaskSpec,
+    mut spec: TaskSpec,
+    accounts: &Accounts,
     signals: Signals,
-    kept: Kept,
 ) -> Result<ExitCode, AgentError> {
-    let prepared_from = Instant::now();
-    let task = Task {
-        dir,
-        execution_id: spec.execution_id.clone(),
-        started_at_ms: clock::now_ms(),
-        pid_namespace: namespace::is_first(),
-        memory: (kept == Kept::Alone).then(OomKills::so_far).flatten(),
-    };
-    match prepare(dir, spec, signals, kept) {
-        Ok(running) => task.supervise(running, prepared_from),
-        Err(error) => {
-            let cause = Cause { reason: EndReason::StartFailed, message: Some(error.to_string()) };
-            let hash = blake3::Hasher::new().finalize().to_hex().to_string();
-            let end = End { status: None, cause: Some(cause), totals: Totals { events: 0, bytes: 0, hash } };
-            task.finish(end, 0, Vec::new(), &mut Asleep)
-        }
+    let task = Task::new(dir, &spec, Kept::Alone);
+    match accounts.settle(&mut spec) {
+        Ok(()) => task.carry_out(spec, signals),
+        Err(message) => task.never_began(&message, None),
     }
 }
 
@@ -97,94 +78,125 @@ fn fs_stdin() -> io::Result<std::fs::File> {
     Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
 }
 
-struct Running {
-    started: Started,
-    output: Output,
-    control: Control,
-    since: Instant,
-}
-
-fn prepare(
-    dir: &Path,
-    mut spec: TaskSpec,
-    signals: Signals,
-    kept: Kept,
-) -> Result<Running, AgentError> {
-    let stop_signal = spec::stop_signal(&spec)?;
-    let secrets = std::mem::take(&mut spec.mask);
+/// Where the log goes and what is masked in it. The secrets themselves are forgotten.
+fn open_log(dir: &Path, spec: &mut TaskSpec) -> Result<Log, AgentError> {
+    let mut secrets = std::mem::take(&mut spec.mask);
+    secrets.extend(spec.workspace.iter().flat_map(workspace::secrets));
     let patterns = Patterns::new(&secrets)?;
-    drop(secrets);
     let sink = Sink::create(dir, spec.segment_bytes, spec.log_limit)
         .map_err(AgentError::io("the log could not be created"))?;
-    let since = Instant::now();
-    let mut started = command::start(&spec).map_err(AgentError::io("the command could not be started"))?;
-    let orders = Orders {
-        dir: dir.to_owned(),
-        command: started.pid,
-        deadline: since.checked_add(Duration::from_millis(spec.timeout_ms)),
-        grace: Duration::from_millis(spec.grace_ms),
-        stop_signal,
-        kept: kept == Kept::ByKeeper,
-    };
-    let mut control = Control::new(orders, signals);
-    let mut output = Output::new(sink, &mut started, &patterns)
-        .map_err(AgentError::io("the command's output could not be read"))?;
-    if patterns.left_out() {
-        output.remark(TOO_SHORT, &mut control);
-    }
-    Ok(Running { started, output, control, since })
+    let remark = patterns.left_out().then_some(TOO_SHORT);
+    Ok(Log { sink, patterns, replacements: 0, broken: None, remark })
 }
 
-/// What the end record repeats of a task's beginning.
+/// What the end record says of a task, as far as it has come.
 struct Task<'a> {
     dir: &'a Path,
     execution_id: String,
+    begun: Instant,
     started_at_ms: u64,
     pid_namespace: bool,
+    kept: Kept,
     /// In a container of its own: kills for want of memory there, before the command.
     memory: Option<OomKills>,
+    commit: Option<String>,
+    phases: Vec<PhaseTiming>,
 }
 
+/// How a task ended, for its record.
 struct End {
     status: Option<WaitStatus>,
     cause: Option<Cause>,
     totals: Totals,
+    replacements: u64,
 }
 
-impl Task<'_> {
-    fn supervise(mut self, running: Running, prepared_from: Instant) -> Result<ExitCode, AgentError> {
-        let Running { mut started, mut output, mut control, since } = running;
-        let prepared = since.duration_since(prepared_from);
-        self.started_at_ms += millis(prepared);
-        loop {
-            control.advance();
-            if control.is_gone() {
-                break;
-            }
-            let ready = control.wait(output.fds(), output.due());
-            output.pump(ready, &mut control);
+impl<'a> Task<'a> {
+    fn new(dir: &'a Path, spec: &TaskSpec, kept: Kept) -> Self {
+        Self {
+            dir,
+            execution_id: spec.execution_id.clone(),
+            begun: Instant::now(),
+            started_at_ms: clock::now_ms(),
+            pid_namespace: namespace::is_first(),
+            kept,
+            memory: (kept == Kept::Alone).then(OomKills::so_far).flatten(),
+            commit: None,
+            phases: Vec::new(),
         }
-        output.drain(&mut control);
-        let phases = vec![timing("prepare", prepared), timing("command", since.elapsed())];
-        let (sink, replacements, broken) = output.into_parts();
-        let totals =
-            sink.finish().or_else(|error| if broken.is_some() { Ok(sink.totals()) } else { Err(error) });
-        let totals = totals.map_err(AgentError::io("making the log durable"))?;
-        let failure = started.failure();
-        let status = control.status().filter(|_| failure.is_none());
-        let cause = control.into_cause();
-        let cause =
-            failure.map(|message| Cause { reason: EndReason::StartFailed, message: Some(message) }).or(cause);
-        self.finish(End { status, cause, totals }, replacements, phases, &mut Asleep)
     }
 
-    fn finish(
-        &self,
-        end: End,
-        replacements: u64,
-        phases: Vec<PhaseTiming>,
-        wait: &mut dyn Wait,
+    /// The stages, one after the other.
+    fn carry_out(mut self, mut spec: TaskSpec, mut signals: Signals) -> Result<ExitCode, AgentError> {
+        let (stop_signal, mut log) =
+            match spec::stop_signal(&spec).and_then(|signal| Ok((signal, open_log(self.dir, &mut spec)?))) {
+                Ok(opened) => opened,
+                Err(error) => return self.never_began(&error.to_string(), None),
+            };
+        self.phase("prepare", self.begun);
+        if let Some(workspace) = spec.workspace.take() {
+            let since = Instant::now();
+            let prepared = workspace::prepare(workspace, &spec, (self.dir, self.kept), log, signals);
+            self.phase("workspace", since);
+            (log, signals) = (prepared.log, prepared.signals);
+            match prepared.outcome {
+                Ok(ready) => (spec.workdir, self.commit) = (ready.workdir, ready.commit),
+                Err(cause) => return self.finish(End::of(None, Some(cause), &log)?),
+            }
+        }
+        self.command(&spec, stop_signal, log, signals)
+    }
+
+    fn command(
+        mut self,
+        spec: &TaskSpec,
+        stop_signal: Signal,
+        log: Log,
+        signals: Signals,
     ) -> Result<ExitCode, AgentError> {
+        let since = Instant::now();
+        let started = serde_json::to_vec(spec)
+            .map_err(io::Error::from)
+            .and_then(|order| command::start("exec", &order));
+        let (started, outputs) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                return self.never_began(&format!("the command could not be started: {error}"), Some(&log));
+            }
+        };
+        self.started_at_ms += millis(since.duration_since(self.begun));
+        let orders = Orders {
+            dir: self.dir.to_owned(),
+            command: started.pid,
+            deadline: since.checked_add(Duration::from_millis(spec.timeout_ms)),
+            grace: Duration::from_millis(spec.grace_ms),
+            stop_signal,
+            kept: self.kept,
+        };
+        let Ended { status, cause, report, log, .. } =
+            stage::supervise(started, outputs, orders, log, signals);
+        self.phase("command", since);
+        let failure = report.map(|message| Cause { reason: EndReason::StartFailed, message: Some(message) });
+        let status = status.filter(|_| failure.is_none());
+        self.finish(End::of(status, failure.or(cause), &log)?)
+    }
+
+    fn never_began(self, why: &str, log: Option<&Log>) -> Result<ExitCode, AgentError> {
+        let cause = Some(Cause { reason: EndReason::StartFailed, message: Some(why.to_owned()) });
+        let end = if let Some(log) = log {
+            End::of(None, cause, log)?
+        } else {
+            let hash = blake3::Hasher::new().finalize().to_hex().to_string();
+            End { status: None, cause, totals: Totals { events: 0, bytes: 0, hash }, replacements: 0 }
+        };
+        self.finish(end)
+    }
+
+    fn phase(&mut self, phase: &str, since: Instant) {
+        self.phases.push(PhaseTiming { phase: phase.to_owned(), ms: millis(since.elapsed()) });
+    }
+
+    fn finish(self, end: End) -> Result<ExitCode, AgentError> {
         let signal = end.status.and_then(WaitStatus::terminating_signal);
         let exit_code = end.status.and_then(WaitStatus::exit_status).or(signal.map(|signal| 128 + signal));
         let short_of_memory = exit_code != Some(0) && self.memory.as_ref().is_some_and(OomKills::has_grown);
@@ -192,7 +204,7 @@ impl Task<'_> {
         let cause = end.cause.unwrap_or(Cause { reason, message: None });
         let record = EndRecord {
             version: EndRecord::VERSION,
-            execution_id: self.execution_id.clone(),
+            execution_id: self.execution_id,
             exit_code,
             signal,
             reason: cause.reason,
@@ -201,14 +213,21 @@ impl Task<'_> {
             finished_at_ms: clock::now_ms(),
             events: end.totals.events,
             bytes: end.totals.bytes,
-            replacements,
+            replacements: end.replacements,
             hash: end.totals.hash,
+            commit: self.commit,
             pid_namespace: self.pid_namespace,
-            phases,
+            phases: self.phases,
         };
-        end::write(self.dir, &record, wait).map_err(AgentError::io("writing the end record"))?;
+        end::write(self.dir, &record, &mut Asleep).map_err(AgentError::io("writing the end record"))?;
         let code = exit_code.and_then(|code| u8::try_from(code).ok());
         Ok(ExitCode::from(code.unwrap_or(NOT_RUN)))
+    }
+}
+
+impl End {
+    fn of(status: Option<WaitStatus>, cause: Option<Cause>, log: &Log) -> Result<Self, AgentError> {
+        Ok(Self { status, cause, totals: log.finish()?, replacements: log.replacements })
     }
 }
 
@@ -219,10 +238,6 @@ impl Wait for Asleep {
     fn pause(&mut self, time: Duration) {
         std::thread::sleep(time);
     }
-}
-
-fn timing(phase: &str, time: Duration) -> PhaseTiming {
-    PhaseTiming { phase: phase.to_owned(), ms: millis(time) }
 }
 
 fn millis(time: Duration) -> u64 {

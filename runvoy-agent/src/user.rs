@@ -5,28 +5,50 @@
 use std::fs;
 use std::io;
 
-use runvoy_task::RunAs;
+use runvoy_task::{RunAs, TaskSpec};
 
 /// A user and where their home is.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Account {
-    pub(crate) run_as: RunAs,
-    pub(crate) home: String,
+#[derive(Debug)]
+struct Account {
+    run_as: RunAs,
+    home: String,
 }
 
-/// Looks up `NAME|UID[:GROUP|GID]`; the error is a sentence for the end record.
-pub(crate) fn resolve(text: &str) -> Result<Account, String> {
-    look_up(text, &read("/etc/passwd")?, &read("/etc/group")?)
+/// The account files of an image.
+pub(crate) struct Accounts {
+    passwd: String,
+    group: String,
+}
+
+impl Accounts {
+    /// Reads them.
+    pub(crate) fn read() -> io::Result<Self> {
+        Ok(Self { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
+    }
+
+    /// Puts numbers in the place of the user that a spec names, and `HOME` into its environment.
+    ///
+    /// The error is a sentence for the end record.
+    pub(crate) fn settle(&self, spec: &mut TaskSpec) -> Result<(), String> {
+        if let Some(user) = spec.user.take() {
+            let account = look_up(&user, &self.passwd, &self.group)?;
+            spec.env.entry("HOME".to_owned()).or_insert(account.home);
+            spec.run_as = Some(account.run_as);
+        }
+        Ok(())
+    }
 }
 
 /// An image without the file has no such names.
-fn read(path: &str) -> Result<String, String> {
+fn read(path: &str) -> io::Result<String> {
     match fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(format!("cannot read {path}: {error}")),
+        Err(error) => Err(error),
     }
 }
+
+/// Looks up `NAME|UID[:GROUP|GID]`.
 
 fn look_up(text: &str, passwd: &str, group: &str) -> Result<Account, String> {
     let (user, group_name) = text.split_once(':').unwrap_or((text, ""));

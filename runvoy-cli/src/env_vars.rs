@@ -12,6 +12,8 @@ pub(crate) const API_KEY: &str = "RUNVOY_API_KEY";
 pub(crate) const USER_PREFIX: &str = "RUNVOY_USER_";
 /// Names the agent's executable.
 pub(crate) const AGENT: &str = "RUNVOY_AGENT";
+/// Names a file of certificates that checkouts trust beside the public authorities.
+pub(crate) const CA_BUNDLE: &str = "RUNVOY_CA_BUNDLE";
 /// Presets the first admin's key.
 pub(crate) const ADMIN_API_KEY: &str = "RUNVOY_ADMIN_API_KEY";
 /// What the server logs.
@@ -27,6 +29,8 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (API_KEY, "API key, instead of the file's"),
     ("RUNVOY_USER_<NAME>", "variable NAME of every `run`"),
     (AGENT, "agent executable of `local serve` and `local run`; the embedded one otherwise"),
+    (CA_BUNDLE, "PEM file of further authorities that git checkouts trust"),
+    ("HTTPS_PROXY, NO_PROXY", "how git checkouts reach their servers; lower case counts, too"),
     (ADMIN_API_KEY, "key of the first admin that `local serve` creates; ignored once there are users"),
     (LOG, "what `local serve` logs, as `info` or `runvoy_core=debug`"),
     (NO_COLOR, "no colours, when set to anything"),

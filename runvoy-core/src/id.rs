@@ -238,6 +238,76 @@ impl FromStr for Role {
     }
 }
 
+macro_rules! checked_name {
+    ($(#[$doc:meta])* $name:ident, $check:expr, $wrong:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                let check: fn(&str) -> bool = $check;
+                if check(text) { Ok(Self(text.into())) } else { Err(ParseIdError($wrong)) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+checked_name! {
+    /// The name of a lock.
+    ///
+    /// ```
+    /// use runvoy_core::id::LockName;
+    ///
+    /// assert!("infra/prod".parse::<LockName>().is_ok());
+    /// assert!("../prod".parse::<LockName>().is_err());
+    /// ```
+    LockName, is_path_name, "a lock's name is 1 to 128 of A-Z a-z 0-9 . _ - and / inside, without `..`"
+}
+checked_name! {
+    /// The name of a secret.
+    SecretName, is_plain_name, "a secret's name is 1 to 128 of A-Z a-z 0-9 . _ -"
+}
+
+fn is_plain_name(text: &str) -> bool {
+    (1..=crate::limits::NAME).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// Parts as in a path, none of them empty or a step upwards.
+fn is_path_name(text: &str) -> bool {
+    text.len() <= crate::limits::NAME && text.split('/').all(|part| is_plain_name(part) && part != "..")
+}
+
 /// Whether `text` names an environment variable: `[A-Za-z_][A-Za-z0-9_]*`.
 pub fn is_variable_name(text: &str) -> bool {
     let mut bytes = text.bytes();
@@ -258,6 +328,18 @@ mod tests {
         assert!(prefix.matches(first) && prefix.matches(last));
         assert!("abcde".parse::<IdPrefix>().is_err());
         assert!("ABCDEF".parse::<IdPrefix>().is_err());
+    }
+
+    #[test]
+    fn a_lock_is_named_like_a_path_that_stays_inside() {
+        for good in ["a", "infra-prod", "infra/prod/eu.1", ".hidden", &"x".repeat(128)] {
+            assert!(good.parse::<LockName>().is_ok(), "{good}");
+        }
+        for bad in ["", "/a", "a/", "a//b", "..", "a/../b", "a b", "a%b", "ü", &"x".repeat(129)] {
+            assert!(bad.parse::<LockName>().is_err(), "{bad:?}");
+        }
+        assert!("a/b".parse::<SecretName>().is_err());
+        assert!("A.b_c-1".parse::<SecretName>().is_ok());
     }
 
     #[test]

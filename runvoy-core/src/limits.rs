@@ -58,5 +58,7 @@ pub const OVERRUN: Duration = Duration::from_mins(2);
 pub const WAIT_SECONDS: u64 = 20;
 /// Longest line, in bytes, before it is cut into events that continue each other.
 pub const LINE_BYTES: usize = 64 * 1024;
+/// Longest name of a lock, a secret or a playbook.
+pub const NAME: usize = 128;
 /// Longest name in `GET /greet/{name}`.
 pub const GREET_NAME: usize = 100;

@@ -27,5 +27,7 @@ mod local;
 pub use data_dir::{DataDir, DataDirError, ServerNote};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 pub use local::{Guest, Local, LocalConfig, LocalError};
+#[cfg(feature = "process")]
+pub use runvoy_task::{Network, Secret};
 #[cfg(feature = "server")]
 pub use server::{ServeLimits, serve};

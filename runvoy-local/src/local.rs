@@ -12,6 +12,7 @@ use runvoy_core::id::{Email, RequestId, Role};
 use runvoy_core::key::ApiKey;
 use runvoy_core::port::{BoxError, KeyStore, User};
 use runvoy_core::{Config, ReconcileOptions, Runvoy, http};
+use runvoy_task::Network;
 use tokio::task::JoinSet;
 
 use crate::data_dir::DataDir;
@@ -31,6 +32,8 @@ pub struct LocalConfig {
     pub run_as: Option<String>,
     /// Processes that a command may have, where the system can bind it.
     pub max_processes: Option<u64>,
+    /// How checkouts reach their servers.
+    pub network: Network,
     /// What an admin may set.
     pub service: Config,
     /// Somebody who is known for as long as this server lives.
@@ -82,6 +85,7 @@ impl Local {
             base_env: config.base_env,
             run_as: config.run_as,
             max_processes: config.max_processes,
+            network: config.network,
             ..ProcessConfig::new(dir.executions(), config.agent)
         };
         let executor = ProcessExecutor::new(process, Arc::new(SystemClock))

@@ -13,14 +13,15 @@ use runvoy_core::clock::SystemClock;
 use runvoy_core::id::ExecutionId;
 use runvoy_core::log::Stream;
 use runvoy_core::port::{
-    Claim, Executor, ExecutorError, LogItem, LogSource, ReadLimit, StartTask, TaskState,
+    Claim, Executor, ExecutorError, LogItem, LogSource, ReadLimit, StartTask, TaskState, TaskWorkspace,
 };
 use runvoy_core::testing::executor::{Act, ExecutorHarness, describe, exit, task, until};
 use runvoy_local::log_files::LogFiles;
 use runvoy_local::memory::{MemoryLogs, Script, ScriptedExecutor};
 use runvoy_local::process::{ProcessConfig, ProcessExecutor};
-use runvoy_task::{EndReason, Gate, GateState, Isolation, layout};
+use runvoy_task::{EndReason, Gate, GateState, GitWorkspace, Isolation, layout};
 use rustix::process::{Pid, Signal, kill_process};
+use sha2::Digest as _;
 use tempfile::TempDir;
 
 fn agent() -> PathBuf {
@@ -366,6 +367,44 @@ async fn commands_may_be_somebody_elses() {
     config.run_as = Some("no-such-user".to_owned());
     let refused = ProcessExecutor::new(config, Arc::new(SystemClock)).err();
     assert!(refused.is_some_and(|error| error.to_string().contains("no-such-user")));
+}
+
+#[tokio::test]
+async fn uploaded_code_is_where_a_command_starts() {
+    let code = TempDir::new().unwrap();
+    fs::write(code.path().join("file"), "text\n").unwrap();
+    let packed =
+        std::process::Command::new("tar").args(["-czf", "archive", "file"]).current_dir(code.path()).status();
+    assert!(packed.unwrap().success());
+    let archive = fs::read(code.path().join("archive")).unwrap();
+    let digest = sha2::Sha256::digest(&archive);
+    let sha256 = digest.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    fs::rename(code.path().join("archive"), code.path().join(&sha256)).unwrap();
+
+    let id = ExecutionId::random();
+    let mut start = task(id, "cat file .env");
+    start.request.env.insert("WHO".to_owned(), "me".to_owned());
+    start.workspace = Some(TaskWorkspace::Upload { sha256, size: archive.len() as u64 });
+    let without = Processes::new();
+    let refused = without.executor.start(&start).await.unwrap_err();
+    assert!(matches!(refused, ExecutorError::Refused { .. }), "{refused}");
+
+    let tasks = Processes::with(|config| config.code = Some(code.path().to_owned()));
+    tasks.executor.start(&start).await.unwrap();
+    assert_eq!(exit(&*tasks.executor, id).await.exit_code, Some(0));
+    assert_eq!(log_of(&tasks.config.root, id).await.0, "text\nWHO=me\n");
+}
+
+#[tokio::test]
+async fn a_workspace_that_cannot_be_had_is_told() {
+    let tasks = Processes::new();
+    let id = ExecutionId::random();
+    let mut start = task(id, "true");
+    start.workspace = Some(TaskWorkspace::Git(GitWorkspace::new("git@example.com:a/b.git")));
+    tasks.executor.start(&start).await.unwrap();
+    let exit = exit(&*tasks.executor, id).await;
+    assert_eq!((exit.exit_code, exit.reason), (None, EndReason::WorkspaceFailed));
+    assert!(exit.message.is_some_and(|message| message.contains("SSH")));
 }
 
 #[tokio::test]

@@ -85,6 +85,7 @@ impl Writer {
             bytes: 0,
             replacements: 0,
             hash: String::new(),
+            commit: None,
             pid_namespace: false,
             phases: Vec::new(),
         };

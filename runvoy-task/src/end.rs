@@ -31,6 +31,9 @@ pub struct EndRecord {
     pub replacements: u64,
     /// BLAKE3 of the stored bytes in the order of the log, 64 hex digits.
     pub hash: String,
+    /// The commit that was checked out, in hex, when the workspace came from git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
     /// Whether a PID namespace fenced the command in.
     pub pid_namespace: bool,
     /// How long each phase took.
@@ -64,6 +67,8 @@ pub enum EndReason {
     LogLimit,
     /// It, or what it started, was killed for want of memory, and it failed.
     OomKilled,
+    /// The workspace could not be prepared, so the command was not started.
+    WorkspaceFailed,
     /// The command could not be started.
     StartFailed,
     /// The supervisor died; what it supervised was killed.
@@ -73,7 +78,7 @@ pub enum EndReason {
 /// One phase of a task and the time it took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseTiming {
-    /// `prepare` or `command`.
+    /// `prepare`, `workspace` or `command`, in this order; what did not happen is not there.
     pub phase: String,
     /// Milliseconds.
     pub ms: u64,

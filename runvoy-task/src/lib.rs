@@ -6,14 +6,16 @@ mod gate;
 pub mod layout;
 mod spec;
 mod stop;
+mod workspace;
 
 pub use end::{EndReason, EndRecord, PhaseTiming};
 pub use gate::{AgentProcess, Gate, GateState};
 pub use spec::{CommandLine, Isolation, RunAs, TaskSpec};
 pub use stop::StopRequest;
+pub use workspace::{GitWorkspace, Network, Secret, UploadWorkspace, Workspace};
 
-/// The version that this crate writes.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version that this crate writes. 2 added workspaces: an agent of version 1 refuses a spec that may have one.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The oldest version that this crate reads.
 pub const OLDEST_READABLE_VERSION: u32 = 1;

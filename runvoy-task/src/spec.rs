@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FORMAT_VERSION, FormatError, from_json};
+use crate::{FORMAT_VERSION, FormatError, Workspace, from_json};
 
 /// Everything the agent needs to run one command.
 ///
@@ -19,8 +19,17 @@ pub struct TaskSpec {
     pub command: CommandLine,
     /// The command's whole environment.
     pub env: BTreeMap<String, String>,
-    /// Where the command starts.
+    /// Names of variables in `env` that a file `.env` in the working directory repeats, unless there is one already.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub dotenv: BTreeSet<String>,
+    /// Where the command starts, or what the workspace goes into: that has to be empty, or missing.
     pub workdir: PathBuf,
+    /// What is put there first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<Workspace>,
+    /// Milliseconds after which preparing the workspace is given up.
+    #[serde(default = "default_workspace_timeout_ms")]
+    pub workspace_timeout_ms: u64,
     /// Who the command runs as; the agent's own user when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as: Option<RunAs>,
@@ -57,6 +66,12 @@ impl TaskSpec {
 
     /// The version to put into a new spec.
     pub const VERSION: u32 = FORMAT_VERSION;
+    /// How long a workspace may take when nobody says otherwise: 10 minutes.
+    pub const WORKSPACE_TIMEOUT_MS: u64 = 10 * 60 * 1000;
+}
+
+fn default_workspace_timeout_ms() -> u64 {
+    TaskSpec::WORKSPACE_TIMEOUT_MS
 }
 
 impl fmt::Debug for TaskSpec {
@@ -99,4 +114,35 @@ pub enum Isolation {
     Auto,
     /// A sub-reaper that walks `/proc`, also where a namespace could be had.
     Subreaper,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{GitWorkspace, Secret};
+
+    const FIRST: &str = r#"{"version":1,"execution_id":"e","command":{"shell":"true"},"env":{},"workdir":"/w",
+        "timeout_ms":1,"grace_ms":1,"stop_signal":"TERM","log_limit":1,"segment_bytes":1}"#;
+
+    #[test]
+    fn the_version_before_is_read_and_the_one_to_come_is_not() {
+        let spec = TaskSpec::from_json(FIRST.as_bytes()).unwrap();
+        assert_eq!((spec.workspace, spec.workspace_timeout_ms), (None, TaskSpec::WORKSPACE_TIMEOUT_MS));
+        assert!(spec.dotenv.is_empty());
+        let next = FIRST.replace("\"version\":1", &format!("\"version\":{}", FORMAT_VERSION + 1));
+        assert!(matches!(TaskSpec::from_json(next.as_bytes()), Err(FormatError::Version { .. })));
+    }
+
+    #[test]
+    fn no_token_is_shown() {
+        let mut spec = TaskSpec::from_json(FIRST.as_bytes()).unwrap();
+        let mut git = GitWorkspace::new("https://example.com/a.git");
+        git.token = Some(Secret::new("tok-1"));
+        git.network.https_proxy = Some(Secret::new("http://u:tok-2@proxy"));
+        assert!(!format!("{git:?}").contains("tok-"));
+        spec.workspace = Some(Workspace::Git(git));
+        assert!(!format!("{spec:?}").contains("tok-"));
+        let bytes = serde_json::to_vec(&spec).unwrap();
+        assert_eq!(TaskSpec::from_json(&bytes).unwrap(), spec);
+    }
 }

@@ -49,11 +49,21 @@ impl Patterns {
         self.left_out
     }
 
+    /// Masks a text that is whole.
+    pub(crate) fn mask(&self, text: &str) -> String {
+        match self.masker() {
+            Some(mut masker) => String::from_utf8_lossy(masker.process(text.as_bytes(), true).0).into_owned(),
+            None => text.to_owned(),
+        }
+    }
+
     /// A masker for one stream; `None` if there is nothing to mask.
     pub(crate) fn masker(&self) -> Option<Masker> {
         self.finders.as_ref().map(|finders| Masker::new(Rc::clone(finders)))
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -54,7 +54,7 @@ fn an_unusable_spec_claims_nothing() {
     for bytes in [
         Vec::new(),
         whole[..whole.len() - 1].to_vec(),
-        changed("\"version\":1", "\"version\":99"),
+        changed("\"version\":2", "\"version\":99"),
         changed("\"TERM\"", "\"NOSUCH\""),
         changed("{\"shell\":\"echo ran >> ran\"}", "{\"args\":[]}"),
     ] {

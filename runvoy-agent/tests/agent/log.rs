@@ -84,10 +84,10 @@ fn output_of_what_is_left_behind_is_kept() {
 }
 
 /// A file system of 1 MB that goes away with the value.
-struct Tmpfs<'a>(&'a std::path::Path);
+pub(crate) struct Tmpfs<'a>(&'a std::path::Path);
 
 impl<'a> Tmpfs<'a> {
-    fn mount(path: &'a std::path::Path) -> Option<Self> {
+    pub(crate) fn mount(path: &'a std::path::Path) -> Option<Self> {
         let mut mount = Command::new("mount");
         let mount = mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(path);
         let mounted = mount.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success());

@@ -1,6 +1,6 @@
 //! One run of the agent, and what it leaves in its directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,10 @@ impl Task {
             execution_id: "0123456789abcdef0123456789abcdef".to_owned(),
             command,
             env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            dotenv: BTreeSet::new(),
             workdir: work,
+            workspace: None,
+            workspace_timeout_ms: 60_000,
             run_as: None,
             user: None,
             timeout_ms: 60_000,
@@ -78,6 +81,11 @@ impl Task {
             fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         }
         self.with(|spec| spec.run_as = Some(RunAs { uid: 65534, gid: 65534, groups: Vec::new() }))
+    }
+
+    /// What holds everything of the task.
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
     }
 
     pub(crate) fn work(&self, name: &str) -> PathBuf {

@@ -242,6 +242,7 @@ impl ExecutionRecord {
             owned_by: record.owned_by.clone(),
             command: record.command.clone(),
             image_id: record.image_id.clone().unwrap_or_default(),
+            image_digest: record.image_digest.clone(),
             status: record.status,
             status_reason: record.status_reason,
             status_detail: record.status_detail.clone(),

@@ -59,6 +59,12 @@ pub struct StatusData {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "http", schema(value_type = Option<String>))]
     pub status_reason: Option<Reason>,
+    /// What refines the status: `pulling`, `workspace`, `command`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// How far it is in that phase, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// The `block` event of a stream: consecutive events of one of the command's outputs.

@@ -7,8 +7,8 @@ use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 
 use super::slice::SliceKey;
-use crate::id::{Email, ExecutionId};
-use crate::port::{Decision, RunContext};
+use crate::id::{Email, ExecutionId, LockName, SecretName};
+use crate::port::{Decision, Resource, RunContext};
 
 /// Bytes of keys that are kept. A command can be 64 KiB, so counting entries would bound nothing.
 const BYTES: u64 = 8 * 1024 * 1024;
@@ -22,10 +22,30 @@ pub(super) struct Query<'a> {
     pub(super) slice: SliceKey,
     pub(super) user: &'a Email,
     pub(super) owners: &'a [Email],
-    /// Only where a policy of the slice can tell one execution from another.
-    pub(super) execution: Option<ExecutionId>,
+    /// Only where a policy of the slice can tell one from another with equal attributes, or where its name is one.
+    pub(super) resource: Option<Named<'a>>,
     /// Only where a policy of the slice looks at the context.
     pub(super) run: Option<RunContext<'a>>,
+}
+
+/// Which one of its kind.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Named<'a> {
+    Execution(ExecutionId),
+    Other(&'a str),
+}
+
+impl<'a> Named<'a> {
+    pub(super) fn of(resource: &Resource<'a>) -> Option<Self> {
+        match *resource {
+            Resource::System => None,
+            Resource::Execution { id, .. } => Some(Self::Execution(id)),
+            Resource::User(email) => Some(Self::Other(email.as_str())),
+            Resource::Lock(name) => Some(Self::Other(name.as_str())),
+            Resource::Image { name, .. } => Some(Self::Other(name)),
+            Resource::Secret { name, .. } => Some(Self::Other(name.as_str())),
+        }
+    }
 }
 
 impl Hash for Query<'_> {
@@ -33,8 +53,8 @@ impl Hash for Query<'_> {
         self.slice.hash(state);
         self.user.hash(state);
         self.owners.hash(state);
-        self.execution.hash(state);
-        self.run.map(|run| (run.command, run.image, run.address, run.hour)).hash(state);
+        self.resource.hash(state);
+        self.run.hash(state);
     }
 }
 
@@ -43,13 +63,21 @@ struct Key {
     slice: SliceKey,
     user: Email,
     owners: Box<[Email]>,
-    execution: Option<ExecutionId>,
+    resource: Option<OwnedName>,
     run: Option<OwnedRun>,
+}
+
+enum OwnedName {
+    Execution(ExecutionId),
+    Other(Box<str>),
 }
 
 struct OwnedRun {
     command: Box<str>,
     image: Option<Box<str>>,
+    lock: Option<LockName>,
+    secrets: Box<[SecretName]>,
+    git_repo: Option<Box<str>>,
     address: Option<IpAddr>,
     hour: u8,
 }
@@ -60,10 +88,16 @@ impl Key {
             slice: self.slice,
             user: &self.user,
             owners: &self.owners,
-            execution: self.execution,
+            resource: self.resource.as_ref().map(|resource| match resource {
+                OwnedName::Execution(id) => Named::Execution(*id),
+                OwnedName::Other(name) => Named::Other(name),
+            }),
             run: self.run.as_ref().map(|run| RunContext {
                 command: &run.command,
                 image: run.image.as_deref(),
+                lock: run.lock.as_ref(),
+                secrets: &run.secrets,
+                git_repo: run.git_repo.as_deref(),
                 address: run.address,
                 hour: run.hour,
             }),
@@ -77,10 +111,16 @@ impl From<Query<'_>> for Key {
             slice: query.slice,
             user: query.user.clone(),
             owners: query.owners.into(),
-            execution: query.execution,
+            resource: query.resource.map(|resource| match resource {
+                Named::Execution(id) => OwnedName::Execution(id),
+                Named::Other(name) => OwnedName::Other(name.into()),
+            }),
             run: query.run.map(|run| OwnedRun {
                 command: run.command.into(),
                 image: run.image.map(Into::into),
+                lock: run.lock.cloned(),
+                secrets: run.secrets.into(),
+                git_repo: run.git_repo.map(Into::into),
                 address: run.address,
                 hour: run.hour,
             }),
@@ -113,8 +153,10 @@ struct Weight;
 
 impl Weighter<Key, Decision> for Weight {
     fn weight(&self, key: &Key, _: &Decision) -> u64 {
-        let run =
-            key.run.as_ref().map_or(0, |run| run.command.len() + run.image.as_ref().map_or(0, |i| i.len()));
+        let run = key.run.as_ref().map_or(0, |run| {
+            let texts = [&run.image, &run.git_repo].into_iter().flatten().map(|text| text.len());
+            run.command.len() + texts.sum::<usize>() + run.secrets.len() * 32
+        });
         let owners: usize = key.owners.iter().map(|owner| 32 + owner.as_str().len()).sum();
         ENTRY_BYTES + (key.user.as_str().len() + owners + run) as u64
     }

@@ -1,5 +1,6 @@
-//! The port's words in the engine's: users, roles, executions, the system.
+//! The port's words in the engine's: users, roles, what they act on, the system.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
@@ -7,7 +8,7 @@ use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression,
 };
 
-use crate::id::{Email, ExecutionId, Role};
+use crate::id::{Email, LockName, Role};
 use crate::port::{Action, AuthorizerError, AuthzRequest, BoxError, Resource, RunContext};
 
 /// The one entity of type `System`.
@@ -19,6 +20,9 @@ pub(super) struct Types {
     pub(super) role: EntityTypeName,
     pub(super) system: EntityTypeName,
     pub(super) execution: EntityTypeName,
+    pub(super) lock: EntityTypeName,
+    pub(super) image: EntityTypeName,
+    pub(super) secret: EntityTypeName,
     action: EntityTypeName,
 }
 
@@ -30,6 +34,9 @@ pub(super) static TYPES: LazyLock<Types> = LazyLock::new(|| {
         role: parse("Role"),
         system: parse("System"),
         execution: parse("Execution"),
+        lock: parse("Lock"),
+        image: parse("Image"),
+        secret: parse("Secret"),
         action: parse("Action"),
     }
 });
@@ -39,30 +46,70 @@ pub(super) static TYPES: LazyLock<Types> = LazyLock::new(|| {
 pub(super) enum Kind {
     System,
     Execution,
+    User,
+    Lock,
+    Image,
+    Secret,
 }
 
 impl Kind {
+    const ALL: [Self; 6] = [Self::System, Self::Execution, Self::User, Self::Lock, Self::Image, Self::Secret];
+
     pub(super) fn of(resource: &Resource<'_>) -> Self {
         match resource {
             Resource::System => Self::System,
             Resource::Execution { .. } => Self::Execution,
+            Resource::User(_) => Self::User,
+            Resource::Lock(_) => Self::Lock,
+            Resource::Image { .. } => Self::Image,
+            Resource::Secret { .. } => Self::Secret,
         }
+    }
+
+    pub(super) fn named(type_name: &EntityTypeName) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.type_name() == type_name)
     }
 
     pub(super) fn type_name(self) -> &'static EntityTypeName {
         match self {
             Self::System => &TYPES.system,
             Self::Execution => &TYPES.execution,
+            Self::User => &TYPES.user,
+            Self::Lock => &TYPES.lock,
+            Self::Image => &TYPES.image,
+            Self::Secret => &TYPES.secret,
         }
+    }
+
+    /// Whether the name of such a thing is an attribute that policies can read.
+    pub(super) fn shows_name(self) -> bool {
+        !matches!(self, Self::System | Self::Execution)
+    }
+}
+
+/// Which one of its kind a resource is.
+pub(super) fn name_of<'a>(resource: &Resource<'a>) -> Cow<'a, str> {
+    match *resource {
+        Resource::System => Cow::Borrowed(SYSTEM),
+        Resource::Execution { id, .. } => Cow::Owned(id.to_string()),
+        Resource::User(email) => Cow::Borrowed(email.as_str()),
+        Resource::Lock(name) => Cow::Borrowed(name.as_str()),
+        Resource::Image { name, .. } => Cow::Borrowed(name),
+        Resource::Secret { name, .. } => Cow::Borrowed(name.as_str()),
+    }
+}
+
+pub(super) fn owners_of<'a>(resource: &Resource<'a>) -> &'a [Email] {
+    match *resource {
+        Resource::Execution { owners, .. }
+        | Resource::Image { owners, .. }
+        | Resource::Secret { owners, .. } => owners,
+        Resource::System | Resource::User(_) | Resource::Lock(_) => &[],
     }
 }
 
 fn uid(type_name: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(type_name.clone(), EntityId::new(id))
-}
-
-fn execution_uid(id: ExecutionId) -> EntityUid {
-    uid(&TYPES.execution, &id.to_string())
 }
 
 fn action_uid(action: Action) -> EntityUid {
@@ -71,22 +118,23 @@ fn action_uid(action: Action) -> EntityUid {
 
 /// The engine's form of a question; with the context only where `run` is given.
 ///
-/// The store holds who asks and what is asked about, no other user and no other execution: a decision depends on
-/// nothing but the question.
+/// The store holds who asks and what is asked about and nothing else: a decision depends on nothing but the
+/// question.
 pub(super) fn question(
     request: &AuthzRequest<'_>,
     run: Option<RunContext<'_>>,
 ) -> Result<(Request, Entities), AuthorizerError> {
     let user = uid(&TYPES.user, request.principal.user.as_str());
     let principal = user_entity(user.clone(), request.principal.user, request.principal.role)?;
-    let (resource, store) = match request.resource {
-        Resource::System => (uid(&TYPES.system, SYSTEM), Entities::from_entities([principal], None)),
-        Resource::Execution { id, owners } => {
-            let resource = execution_uid(id);
-            let execution = execution_entity(resource.clone(), owners)?;
-            (resource, Entities::from_entities([principal, execution], None))
-        }
-    };
+    let kind = Kind::of(&request.resource);
+    let resource = uid(kind.type_name(), &name_of(&request.resource));
+    let mut entities = vec![principal];
+    if let Some(entity) = resource_entity(kind, &resource, &request.resource)?
+        && resource != user
+    {
+        entities.push(entity);
+    }
+    let store = Entities::from_entities(entities, None);
     let store = store.map_err(|e| broken("the entities of a decision", e))?;
     let context = run.map_or_else(|| Ok(Context::empty()), run_context)?;
     let request = Request::new(user, action_uid(request.action), resource, context, None)
@@ -100,12 +148,29 @@ fn user_entity(user: EntityUid, email: &Email, role: Role) -> Result<Entity, Aut
     Entity::new(user, HashMap::from([("email".to_owned(), email)]), parents).map_err(|e| broken("a user", e))
 }
 
-fn execution_entity(execution: EntityUid, owners: &[Email]) -> Result<Entity, AuthorizerError> {
-    let owners =
-        owners.iter().map(|owner| RestrictedExpression::new_entity_uid(uid(&TYPES.user, owner.as_str())));
-    let owned_by = RestrictedExpression::new_set(owners);
-    Entity::new(execution, HashMap::from([("owned_by".to_owned(), owned_by)]), HashSet::new())
-        .map_err(|e| broken("an execution", e))
+/// The attributes of what is asked about; nothing where it has none.
+fn resource_entity(
+    kind: Kind,
+    resource: &EntityUid,
+    asked: &Resource<'_>,
+) -> Result<Option<Entity>, AuthorizerError> {
+    let mut attributes = HashMap::new();
+    if kind.shows_name() {
+        let attribute = if kind == Kind::User { "email" } else { "name" };
+        let name = RestrictedExpression::new_string(name_of(asked).into_owned());
+        attributes.insert(attribute.to_owned(), name);
+    }
+    if matches!(kind, Kind::Execution | Kind::Image | Kind::Secret) {
+        let owners = owners_of(asked).iter();
+        let owners =
+            owners.map(|owner| RestrictedExpression::new_entity_uid(uid(&TYPES.user, owner.as_str())));
+        attributes.insert("owned_by".to_owned(), RestrictedExpression::new_set(owners));
+    }
+    if attributes.is_empty() {
+        return Ok(None);
+    }
+    let entity = Entity::new(resource.clone(), attributes, HashSet::new());
+    entity.map(Some).map_err(|e| broken("what it is asked about", e))
 }
 
 fn run_context(run: RunContext<'_>) -> Result<Context, AuthorizerError> {
@@ -113,9 +178,13 @@ fn run_context(run: RunContext<'_>) -> Result<Context, AuthorizerError> {
         ("command".to_owned(), RestrictedExpression::new_string(run.command.to_owned())),
         ("hour".to_owned(), RestrictedExpression::new_long(i64::from(run.hour))),
     ];
-    if let Some(image) = run.image {
-        pairs.push(("image".to_owned(), RestrictedExpression::new_string(image.to_owned())));
+    let texts = [("image", run.image), ("lock", run.lock.map(LockName::as_str)), ("git_repo", run.git_repo)];
+    for (name, text) in texts {
+        let text = text.map(|text| RestrictedExpression::new_string(text.to_owned()));
+        pairs.extend(text.map(|text| (name.to_owned(), text)));
     }
+    let secrets = run.secrets.iter().map(|name| RestrictedExpression::new_string(name.as_str().to_owned()));
+    pairs.push(("secrets".to_owned(), RestrictedExpression::new_set(secrets)));
     if let Some(address) = run.address {
         // A dual-stack socket shows IPv4 peers as `::ffff:a.b.c.d`, which no policy means and the engine does not read.
         let address = address.to_canonical().to_string();
@@ -142,6 +211,7 @@ mod tests {
                 image: Some("alpine"),
                 address: Some(address.parse().unwrap()),
                 hour: 23,
+                ..RunContext::default()
             };
             let request = AuthzRequest {
                 principal: Principal { user: &user, role: Role::Developer },

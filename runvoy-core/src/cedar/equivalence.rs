@@ -126,7 +126,13 @@ impl Asked {
                 None => Resource::System,
                 Some((id, owners)) => Resource::Execution { id: *id, owners },
             },
-            run: self.run.map(|(command, image, address, hour)| RunContext { command, image, address, hour }),
+            run: self.run.map(|(command, image, address, hour)| RunContext {
+                command,
+                image,
+                address,
+                hour,
+                ..RunContext::default()
+            }),
         }
     }
 
@@ -150,8 +156,8 @@ impl Asked {
             }));
         }
         let mut context = json!({});
-        if let Some((command, image, address, hour)) = self.run.filter(|_| self.action == Action::Run) {
-            context = json!({"command": command, "hour": hour});
+        if let Some((command, image, address, hour)) = self.run.filter(|_| self.action.has_context()) {
+            context = json!({"command": command, "hour": hour, "secrets": []});
             if let Some(image) = image {
                 context["image"] = image.into();
             }

@@ -19,8 +19,8 @@
 //!
 //! # How a question is decided
 //!
-//! - `run` is asked without context before the body is read (may this role run at all?) and with it after. Other
-//!   actions never have context.
+//! - `run` is asked without context before the body is read (may this role run at all?) and with it after; what the run
+//!   uses (`use_lock`, `use_image`, `use_secret`) is asked with the same context. Other actions never have context.
 //! - A `forbid` whose condition fails to evaluate counts as if it applied, and is named: whether it would have
 //!   forbidden is not known. A `permit` that fails permits nothing.
 //! - Where several policies decide alike, the one with the smallest name is reported.
@@ -41,10 +41,9 @@ use cedar_policy::{AuthorizationError, Effect, PolicySet, Response};
 
 pub use error::PolicyError;
 
-use crate::port::{
-    Action, Authorizer, AuthorizerError, AuthzRequest, Decision, PolicyId, Resource, RunContext,
-};
-use cache::{Decisions, Query};
+use crate::port::{Authorizer, AuthorizerError, AuthzRequest, Decision, PolicyId, RunContext};
+use cache::{Decisions, Named, Query};
+use entities::Kind;
 use policies::Rule;
 use slice::{Slice, Slices};
 
@@ -131,16 +130,13 @@ impl Generation {
     fn decide(&self, request: &AuthzRequest<'_>) -> Result<Decision, AuthorizerError> {
         let key = self.slices.key(request);
         let slice = self.slices.get(key)?;
-        let (execution, owners) = match request.resource {
-            Resource::System => (None, &[][..]),
-            Resource::Execution { id, owners } => (Some(id), owners),
-        };
+        let named = Kind::of(&request.resource).shows_name() || slice.tells_apart;
         let query = Query {
             slice: key,
             user: request.principal.user,
-            owners,
-            execution: execution.filter(|_| slice.tells_apart),
-            run: request.run.filter(|_| slice.looks_at_context && request.action == Action::Run),
+            owners: entities::owners_of(&request.resource),
+            resource: Named::of(&request.resource).filter(|_| named),
+            run: request.run.filter(|_| slice.looks_at_context && request.action.has_context()),
         };
         if let Some(decision) = self.decisions.get(&query) {
             return Ok(decision);

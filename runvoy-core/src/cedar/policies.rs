@@ -13,11 +13,12 @@ use super::error::{PolicyError, line_at};
 use super::slice::Scope;
 
 const SCHEMA: &str = include_str!("schema.cedarschema");
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("admin.cedar", include_str!("policies/admin.cedar")),
     ("operator.cedar", include_str!("policies/operator.cedar")),
     ("developer.cedar", include_str!("policies/developer.cedar")),
     ("viewer.cedar", include_str!("policies/viewer.cedar")),
+    ("everybody.cedar", include_str!("policies/everybody.cedar")),
 ];
 /// Longest `@id`: it goes into every audit record and answer that names it.
 const ID_BYTES: usize = 128;

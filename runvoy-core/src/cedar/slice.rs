@@ -4,7 +4,7 @@
 //! decision: the scope of a policy is tested before its condition, and where it does not match the policy neither
 //! decides nor fails.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use cedar_policy::{
@@ -12,9 +12,9 @@ use cedar_policy::{
 };
 use quick_cache::sync::Cache;
 
-use super::entities::{Kind, SYSTEM, TYPES};
+use super::entities::{Kind, TYPES, name_of};
 use super::policies::Rule;
-use crate::id::{ExecutionId, Role};
+use crate::id::Role;
 use crate::port::{Action, AuthorizerError, AuthzRequest, Resource};
 
 /// Most slices that are kept: enough for every action and role beside many users and executions named by policies.
@@ -42,7 +42,7 @@ enum Does {
 enum What {
     Anything,
     Any(Kind),
-    Execution(ExecutionId),
+    One(Kind, Box<str>),
     Nothing,
 }
 
@@ -99,27 +99,28 @@ impl Does {
 }
 
 impl What {
-    /// No resource has ancestors, so `in` is `==`.
+    /// No resource has ancestors, so `in` is `==`; but who asks about themselves is a resource with a role.
     fn of(constraint: &ResourceConstraint) -> Self {
         match constraint {
             ResourceConstraint::Any => Self::Anything,
-            ResourceConstraint::Is(type_name) if *type_name == TYPES.system => Self::Any(Kind::System),
-            ResourceConstraint::Is(type_name) if *type_name == TYPES.execution => Self::Any(Kind::Execution),
+            ResourceConstraint::Is(type_name) => Kind::named(type_name).map_or(Self::Nothing, Self::Any),
             ResourceConstraint::Eq(uid) | ResourceConstraint::In(uid) => Self::named(uid),
-            ResourceConstraint::IsIn(type_name, uid) if type_name == uid.type_name() => Self::named(uid),
-            ResourceConstraint::Is(_) | ResourceConstraint::IsIn(..) => Self::Nothing,
+            ResourceConstraint::IsIn(type_name, uid)
+                if type_name == uid.type_name() || *type_name == TYPES.user =>
+            {
+                Self::named(uid)
+            }
+            ResourceConstraint::IsIn(..) => Self::Nothing,
         }
     }
 
     fn named(uid: &EntityUid) -> Self {
-        let (type_name, id) = (uid.type_name(), uid.id().unescaped());
-        if *type_name == TYPES.system && id == SYSTEM {
-            Self::Any(Kind::System)
-        } else if *type_name == TYPES.execution {
-            // An id has one form, so what does not parse names no execution.
-            id.parse().map_or(Self::Nothing, Self::Execution)
-        } else {
-            Self::Nothing
+        if *uid.type_name() == TYPES.role {
+            return Self::Any(Kind::User);
+        }
+        match Kind::named(uid.type_name()) {
+            Some(kind) => Self::One(kind, uid.id().unescaped().into()),
+            None => Self::Nothing,
         }
     }
 }
@@ -132,8 +133,8 @@ pub(super) struct SliceKey {
     kind: Kind,
     /// The user, where a scope names them.
     user: Option<usize>,
-    /// The execution, where a scope names it.
-    execution: Option<ExecutionId>,
+    /// What is asked about, where a scope names it.
+    resource: Option<usize>,
 }
 
 /// The policies that can have a say.
@@ -149,38 +150,43 @@ pub(super) struct Slice {
 pub(super) struct Slices {
     rules: Vec<Rule>,
     users: HashMap<Box<str>, usize>,
-    executions: HashSet<ExecutionId>,
+    resources: HashMap<(Kind, Box<str>), usize>,
     built: Cache<SliceKey, Arc<Slice>>,
 }
 
 impl Slices {
     pub(super) fn new(rules: Vec<Rule>) -> Self {
         let mut users = HashMap::new();
-        let mut executions = HashSet::new();
+        let mut resources = HashMap::new();
         for rule in &rules {
             if let Who::User(user) = &rule.scope.principal {
                 let next = users.len();
                 users.entry(user.clone()).or_insert(next);
             }
-            if let What::Execution(id) = rule.scope.resource {
-                executions.insert(id);
+            if let What::One(kind, name) = &rule.scope.resource {
+                let next = resources.len();
+                resources.entry((*kind, name.clone())).or_insert(next);
             }
         }
-        Self { rules, users, executions, built: Cache::new(SLICES) }
+        Self { rules, users, resources, built: Cache::new(SLICES) }
     }
 
     pub(super) fn key(&self, request: &AuthzRequest<'_>) -> SliceKey {
-        let execution = match request.resource {
-            Resource::System => None,
-            Resource::Execution { id, .. } => Some(id),
-        };
+        let kind = Kind::of(&request.resource);
         SliceKey {
             action: request.action,
             role: request.principal.role,
-            kind: Kind::of(&request.resource),
+            kind,
             user: self.users.get(request.principal.user.as_str()).copied(),
-            execution: execution.filter(|id| self.executions.contains(id)),
+            resource: self.named(kind, &request.resource),
         }
+    }
+
+    fn named(&self, kind: Kind, resource: &Resource<'_>) -> Option<usize> {
+        if self.resources.is_empty() {
+            return None;
+        }
+        self.resources.get(&(kind, name_of(resource).into())).copied()
     }
 
     pub(super) fn get(&self, key: SliceKey) -> Result<Arc<Slice>, AuthorizerError> {
@@ -217,10 +223,14 @@ impl Slices {
             Does::Anything => true,
             Does::One(actions) => actions.contains(&key.action),
         };
-        let resource = match scope.resource {
+        let resource = match &scope.resource {
             What::Anything => true,
-            What::Any(kind) => kind == key.kind,
-            What::Execution(id) => key.execution == Some(id),
+            What::Any(kind) => *kind == key.kind,
+            // A name that is no one's stands in no key.
+            What::One(kind, name) => {
+                let named = self.resources.get(&(*kind, name.clone())).copied();
+                *kind == key.kind && named.is_some() && named == key.resource
+            }
             What::Nothing => false,
         };
         principal && action && resource

@@ -107,7 +107,13 @@ impl Follower {
         let record = self.follow.execution();
         match item {
             FollowItem::Status(record) => {
-                let data = StatusData { status: record.status, status_reason: record.status_reason };
+                let progress = self.follow.progress();
+                let data = StatusData {
+                    status: record.status,
+                    status_reason: record.status_reason,
+                    phase: progress.map(|progress| progress.phase.as_str().to_owned()),
+                    detail: progress.and_then(|progress| progress.detail.clone()),
+                };
                 event(sse::STATUS, None, &data)
             }
             FollowItem::Page(page) if self.format == Format::Blocks => page.encoded(encode_blocks),

@@ -1,12 +1,13 @@
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Serialize;
 
 use super::BoxError;
-use crate::id::{Email, ExecutionId, Role};
+use crate::id::{Email, ExecutionId, LockName, ParseIdError, Role, SecretName};
 
 /// Something that somebody may be allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,12 +22,89 @@ pub enum Action {
     ReadLogs,
     /// Stop an execution.
     KillExecution,
+    /// Make a pass of reconciliation.
+    Reconcile,
+    /// List people.
+    ListUsers,
+    /// Create a user.
+    CreateUser,
+    /// Take a user's key back.
+    RevokeUser,
+    /// Replace a key: the old one stops, a claim token fetches the new one.
+    RotateUser,
+    /// See locks, who holds them and who waits.
+    ListLocks,
+    /// Hold a lock, or wait for it.
+    UseLock,
+    /// Take a lock from its holder, who is stopped first.
+    ReleaseLock,
+    /// Free a lock although its holder may still run.
+    AbandonLock,
+    /// Read and verify the audit log.
+    ReadAudit,
+    /// Read the server's own log lines of a request.
+    ReadTrace,
+    /// See which policies are loaded, and which one decided.
+    ReadPolicies,
+    /// List images.
+    ListImages,
+    /// Read an image.
+    ReadImage,
+    /// Register an image.
+    RegisterImage,
+    /// Remove an image.
+    DeleteImage,
+    /// Run a command in an image.
+    UseImage,
+    /// List secrets: those that the caller may read.
+    ListSecrets,
+    /// See a secret, its value included.
+    ReadSecret,
+    /// Create a secret.
+    CreateSecret,
+    /// Change a secret.
+    UpdateSecret,
+    /// Delete a secret.
+    DeleteSecret,
+    /// Run a command with a secret.
+    UseSecret,
+    /// Upload code for a command to run on.
+    UploadCode,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 5] =
-        [Self::Run, Self::ListExecutions, Self::ReadExecution, Self::ReadLogs, Self::KillExecution];
+    pub const ALL: [Self; 29] = [
+        Self::Run,
+        Self::ListExecutions,
+        Self::ReadExecution,
+        Self::ReadLogs,
+        Self::KillExecution,
+        Self::Reconcile,
+        Self::ListUsers,
+        Self::CreateUser,
+        Self::RevokeUser,
+        Self::RotateUser,
+        Self::ListLocks,
+        Self::UseLock,
+        Self::ReleaseLock,
+        Self::AbandonLock,
+        Self::ReadAudit,
+        Self::ReadTrace,
+        Self::ReadPolicies,
+        Self::ListImages,
+        Self::ReadImage,
+        Self::RegisterImage,
+        Self::DeleteImage,
+        Self::UseImage,
+        Self::ListSecrets,
+        Self::ReadSecret,
+        Self::CreateSecret,
+        Self::UpdateSecret,
+        Self::DeleteSecret,
+        Self::UseSecret,
+        Self::UploadCode,
+    ];
 
     /// Its name, in policies, in the audit log and on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -36,13 +114,50 @@ impl Action {
             Self::ReadExecution => "read_execution",
             Self::ReadLogs => "read_logs",
             Self::KillExecution => "kill_execution",
+            Self::Reconcile => "reconcile",
+            Self::ListUsers => "list_users",
+            Self::CreateUser => "create_user",
+            Self::RevokeUser => "revoke_user",
+            Self::RotateUser => "rotate_user",
+            Self::ListLocks => "list_locks",
+            Self::UseLock => "use_lock",
+            Self::ReleaseLock => "release_lock",
+            Self::AbandonLock => "abandon_lock",
+            Self::ReadAudit => "read_audit",
+            Self::ReadTrace => "read_trace",
+            Self::ReadPolicies => "read_policies",
+            Self::ListImages => "list_images",
+            Self::ReadImage => "read_image",
+            Self::RegisterImage => "register_image",
+            Self::DeleteImage => "delete_image",
+            Self::UseImage => "use_image",
+            Self::ListSecrets => "list_secrets",
+            Self::ReadSecret => "read_secret",
+            Self::CreateSecret => "create_secret",
+            Self::UpdateSecret => "update_secret",
+            Self::DeleteSecret => "delete_secret",
+            Self::UseSecret => "use_secret",
+            Self::UploadCode => "upload_code",
         }
+    }
+
+    /// Whether a policy may look at what is to be run: for starting a command, and for what it uses.
+    pub const fn has_context(self) -> bool {
+        matches!(self, Self::Run | Self::UseLock | Self::UseImage | Self::UseSecret)
     }
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Action {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        Self::ALL.into_iter().find(|action| action.as_str() == text).ok_or(ParseIdError("unknown action"))
     }
 }
 
@@ -67,6 +182,24 @@ pub enum Resource<'a> {
         /// Its owners.
         owners: &'a [Email],
     },
+    /// Somebody.
+    User(&'a Email),
+    /// A lock.
+    Lock(&'a LockName),
+    /// A registered image.
+    Image {
+        /// The name it was registered under.
+        name: &'a str,
+        /// Its owners.
+        owners: &'a [Email],
+    },
+    /// A secret.
+    Secret {
+        /// Its name.
+        name: &'a SecretName,
+        /// Its owners.
+        owners: &'a [Email],
+    },
 }
 
 impl fmt::Display for Resource<'_> {
@@ -74,17 +207,27 @@ impl fmt::Display for Resource<'_> {
         match self {
             Self::System => f.write_str("system"),
             Self::Execution { id, .. } => write!(f, "execution:{id}"),
+            Self::User(email) => write!(f, "user:{email}"),
+            Self::Lock(name) => write!(f, "lock:{name}"),
+            Self::Image { name, .. } => write!(f, "image:{name}"),
+            Self::Secret { name, .. } => write!(f, "secret:{name}"),
         }
     }
 }
 
 /// What a policy may look at when a command is to be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RunContext<'a> {
     /// The command, as a shell reads it.
     pub command: &'a str,
     /// The image, where one was asked for.
     pub image: Option<&'a str>,
+    /// The lock it is to hold.
+    pub lock: Option<&'a LockName>,
+    /// The secrets it is to get.
+    pub secrets: &'a [SecretName],
+    /// The git repository it is to run on.
+    pub git_repo: Option<&'a str>,
     /// Where the request comes from.
     pub address: Option<IpAddr>,
     /// The hour of the day, UTC, 0 to 23.
@@ -100,7 +243,7 @@ pub struct AuthzRequest<'a> {
     pub action: Action,
     /// To what.
     pub resource: Resource<'a>,
-    /// With what, for [`Action::Run`] once its body is known.
+    /// With what, for actions that [have a context](Action::has_context), once the body is known.
     pub run: Option<RunContext<'a>>,
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use jiff::Timestamp;
-use runvoy_task::EndReason;
+use runvoy_task::{EndReason, GitWorkspace};
 
 use super::BoxError;
 use crate::execution::{LogSummary, StartRequest, TaskHandle};
@@ -36,6 +36,8 @@ pub struct StartTask {
     pub request: StartRequest,
     /// The variables that Runvoy itself sets, over the caller's.
     pub reserved_env: BTreeMap<String, String>,
+    /// What is put into the working directory first.
+    pub workspace: Option<TaskWorkspace>,
     /// Values that must not appear in the log.
     pub mask: Vec<String>,
     /// Who asked for it.
@@ -48,6 +50,20 @@ impl fmt::Debug for StartTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StartTask").field("id", &self.id).finish_non_exhaustive()
     }
+}
+
+/// The code that a task starts in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskWorkspace {
+    /// A git checkout. How servers are reached is the executor's own matter: it sets the network.
+    Git(GitWorkspace),
+    /// Code that was uploaded.
+    Upload {
+        /// SHA-256 of the archive, 64 lower-case hex digits.
+        sha256: String,
+        /// Its bytes.
+        size: u64,
+    },
 }
 
 /// How a start gate was found.

@@ -20,7 +20,8 @@ pub use execution_store::{
     Created, ExecutionStore, Idempotency, ListPosition, ListQuery, LiveLimits, LiveScope, NewExecution, Page,
     Transition,
 };
-pub use executor::{Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskExit, TaskState};
+pub use executor::{
+    Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskExit, TaskState, TaskWorkspace, Phase, Progress, Refusal, Refused};
 pub use key_store::{KeyRecord, KeyStore, User};
 pub use log_source::{LogEnd, LogError, LogItem, LogPage, LogSource, ReadLimit};
 pub use store_error::{BoxError, StoreError};

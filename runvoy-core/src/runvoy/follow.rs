@@ -7,13 +7,13 @@ use super::{Caller, Error, LogStart, Runvoy, SharedPage};
 use crate::execution::Execution;
 use crate::id::IdPrefix;
 use crate::log::Cursor;
-use crate::port::LogEnd;
+use crate::port::{LogEnd, Progress};
 use crate::state::{Reason, Status};
 
 /// What a follower is told.
 #[derive(Clone, Debug)]
 pub enum FollowItem {
-    /// The status is new to this follower. A terminal one is told by `End` alone.
+    /// The status, or the [progress](Follow::progress) in it, is new to this follower. A terminal one is told by `End` alone.
     Status(Box<Execution>),
     /// More of the log.
     Page(Arc<SharedPage>),
@@ -34,7 +34,8 @@ pub struct Follow {
     record: Execution,
     cursor: Option<Cursor>,
     changes: Subscription,
-    told: Option<(Status, Option<Reason>)>,
+    told: Option<(Status, Option<Reason>, Option<Progress>)>,
+    progress: Option<Progress>,
     /// When the task was first seen to be over while its log had no end.
     waiting_for_end: Option<Instant>,
     ended: bool,
@@ -63,6 +64,7 @@ impl Runvoy {
             record,
             cursor,
             told: None,
+            progress: None,
             waiting_for_end: None,
             ended: false,
         })
@@ -129,11 +131,16 @@ impl Follow {
     }
 
     fn news_of_status(&mut self) -> Option<FollowItem> {
-        let now = (self.record.status, self.record.status_reason);
-        if self.record.status.is_terminal() || self.told == Some(now) {
+        if self.record.status.is_terminal() {
             return None;
         }
-        self.told = Some(now);
+        let unclaimed = self.record.status == Status::Starting;
+        self.progress = unclaimed.then(|| self.runvoy.inner.executor.progress(self.record.id)).flatten();
+        let now = Some((self.record.status, self.record.status_reason, self.progress.clone()));
+        if self.told == now {
+            return None;
+        }
+        self.told = now;
         Some(FollowItem::Status(Box::new(self.record.clone())))
     }
 
@@ -141,6 +148,11 @@ impl Follow {
     pub(super) async fn refresh(&mut self) -> Result<(), Error> {
         self.record = self.runvoy.get_record(self.record.id).await?;
         Ok(())
+    }
+
+    /// How far a task was that had not begun, when its status was last told.
+    pub fn progress(&self) -> Option<&Progress> {
+        self.progress.as_ref()
     }
 
     /// The record as it was last read.

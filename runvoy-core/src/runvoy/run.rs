@@ -56,6 +56,7 @@ impl Runvoy {
             image: run.start.container.image.as_deref(),
             address: caller.context.address,
             hour: hour_of_day(now),
+            ..RunContext::default()
         };
         let granted = self.authorize(caller, Action::Run, Resource::System, Some(context)).await?;
         self.admit().await?;

@@ -102,6 +102,7 @@ impl Runvoy {
             id: record.id,
             request,
             reserved_env,
+            workspace: None,
             mask: Vec::new(),
             user: record.created_by.clone(),
             log_limit: self.inner.config.log_limit,

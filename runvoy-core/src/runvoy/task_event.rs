@@ -109,6 +109,7 @@ impl Runvoy {
             EndReason::TimedOut => (Status::Failed, Reason::TimedOut),
             EndReason::LogLimit => (Status::Failed, Reason::LogLimit),
             EndReason::OomKilled => (Status::Failed, Reason::OomKilled),
+            EndReason::WorkspaceFailed => (Status::Failed, Reason::WorkspaceFailed),
             EndReason::StartFailed => (Status::Failed, Reason::StartFailed),
             EndReason::Lost => (Status::Failed, Reason::Lost),
             EndReason::Stopped if self.is_overdue(record) => (Status::Failed, Reason::TimedOut),

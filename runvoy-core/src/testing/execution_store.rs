@@ -102,6 +102,7 @@ pub fn some_execution() -> Execution {
         owned_by: vec![user],
         command: "echo 'it''s'; echo \"ü\"".to_owned(),
         image_id: None,
+        image_digest: None,
         status: Status::Starting,
         status_reason: None,
         status_detail: None,
@@ -127,7 +128,13 @@ pub fn some_request() -> StartRequest {
         env: BTreeMap::from([("TOKEN".to_owned(), "hidden\nvalue".to_owned())]),
         timeout: Duration::from_hours(1),
         grace: Duration::from_millis(1500),
-        stop_signal: "INT".parse().unwrap(),
+        stop_signal: Some("INT".parse().unwrap()),
+        container: Container {
+            image: Some("alpine:3".to_owned()),
+            memory: Some(64),
+            read_only: true,
+            ..Container::default()
+        },
     }
 }
 

@@ -152,6 +152,7 @@ async fn every_end_of_a_task_has_its_status() {
         (EndReason::Exited, Some(7), Status::Failed, Reason::Exited),
         (EndReason::TimedOut, Some(143), Status::Failed, Reason::TimedOut),
         (EndReason::LogLimit, Some(137), Status::Failed, Reason::LogLimit),
+        (EndReason::WorkspaceFailed, None, Status::Failed, Reason::WorkspaceFailed),
         (EndReason::StartFailed, None, Status::Failed, Reason::StartFailed),
         (EndReason::Lost, None, Status::Failed, Reason::Lost),
         (EndReason::StoppedOutside, Some(143), Status::Stopped, Reason::StoppedOutside),

@@ -107,7 +107,7 @@ impl World {
         match (job.gate, job.exit) {
             (_, Some(exit)) => TaskState::Exited(Box::new(exit)),
             (Some(Claim::Claimed), None) if job.running => {
-                TaskState::Running { started_at: self.clock.now(), handle: None }
+                TaskState::Running { started_at: self.clock.now(), handle: None, image_digest: None }
             }
             (None, None) if job.pending > 0 => TaskState::Pending,
             (_, None) => TaskState::Gone,

@@ -137,7 +137,7 @@ impl ScriptedExecutor {
         let started_at = self.0.clock.now();
         gate.state = GateState::Running(started_at);
         gate.runs += 1;
-        self.tell(id, TaskState::Running { started_at, handle: None });
+        self.tell(id, TaskState::Running { started_at, handle: None, image_digest: None });
         true
     }
 
@@ -234,7 +234,7 @@ impl Tasks {
         match &gate.state {
             GateState::Open if is_pending => TaskState::Pending,
             GateState::Open | GateState::Revoked | GateState::Vanished => TaskState::Gone,
-            GateState::Running(started_at) => TaskState::Running { started_at: *started_at, handle: None },
+            GateState::Running(started_at) => TaskState::Running { started_at: *started_at, handle: None, image_digest: None },
             GateState::Exited(exit) => TaskState::Exited(exit.clone()),
         }
     }

@@ -24,7 +24,7 @@ use runvoy_core::execution::TaskHandle;
 use runvoy_core::id::ExecutionId;
 use runvoy_core::limits;
 use runvoy_core::port::{Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskState};
-use runvoy_task::{Isolation, RunAs};
+use runvoy_task::{Isolation, Network, RunAs};
 
 use self::events::Follower;
 use self::layout::execution_dir;
@@ -47,6 +47,10 @@ pub struct ProcessConfig {
     pub segment_bytes: u64,
     /// How the processes of a command are fenced in.
     pub isolation: Isolation,
+    /// How checkouts reach their servers.
+    pub network: Network,
+    /// The directory of uploaded archives, each named by its SHA-256; uploads are refused if absent.
+    pub code: Option<PathBuf>,
 }
 
 impl ProcessConfig {
@@ -60,6 +64,8 @@ impl ProcessConfig {
             max_processes: None,
             segment_bytes: 64 * 1024 * 1024,
             isolation: Isolation::Auto,
+            network: Network::default(),
+            code: None,
         }
     }
 }
@@ -81,6 +87,8 @@ struct Shared {
     max_processes: Option<u64>,
     segment_bytes: u64,
     isolation: Isolation,
+    network: Network,
+    code: Option<PathBuf>,
     boot_id: String,
     clock: SharedClock,
     stops: Stops,
@@ -122,6 +130,8 @@ impl Shared {
             max_processes: config.max_processes,
             segment_bytes: config.segment_bytes,
             isolation: config.isolation,
+            network: config.network,
+            code: config.code,
             boot_id: processes::boot_id()?,
             clock,
             stops: Stops::default(),

@@ -8,8 +8,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runvoy_core::port::{ExecutorError, StartTask};
-use runvoy_task::{TaskSpec, layout};
+use runvoy_core::port::{ExecutorError, StartTask, TaskWorkspace};
+use runvoy_task::{GitWorkspace, TaskSpec, UploadWorkspace, Workspace, layout};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
@@ -57,7 +57,7 @@ pub(super) async fn start(
     task: &StartTask,
     prepared: Prepared,
 ) -> Result<Child, ExecutorError> {
-    let spec = spec(shared, task, prepared.work);
+    let spec = spec(shared, task, prepared.work)?;
     let spec = serde_json::to_vec(&spec).map_err(ExecutorError::unavailable)?;
     let second = prepared.log.try_clone().map_err(ExecutorError::unavailable)?;
     let mut command = Command::new(&shared.agent);
@@ -84,18 +84,21 @@ async fn hand_over(child: &mut Child, spec: &[u8]) -> io::Result<()> {
     input.write_all(spec).await
 }
 
-fn spec(shared: &Shared, task: &StartTask, workdir: PathBuf) -> TaskSpec {
+fn spec(shared: &Shared, task: &StartTask, workdir: PathBuf) -> Result<TaskSpec, ExecutorError> {
     let mut env = shared.base_env.clone();
     env.insert("CI".to_owned(), "true".to_owned());
     env.extend(task.request.env.clone());
     env.extend(task.reserved_env.clone());
     env.insert(ID_VARIABLE.to_owned(), task.id.to_string());
-    TaskSpec {
+    Ok(TaskSpec {
         version: TaskSpec::VERSION,
         execution_id: task.id.to_string(),
         command: task.request.command.clone(),
         env,
+        dotenv: task.request.env.keys().cloned().collect(),
         workdir,
+        workspace: task.workspace.as_ref().map(|wanted| workspace(shared, wanted)).transpose()?,
+        workspace_timeout_ms: TaskSpec::WORKSPACE_TIMEOUT_MS,
         run_as: shared.run_as.clone(),
         timeout_ms: millis(task.request.timeout),
         grace_ms: millis(task.request.grace),
@@ -105,6 +108,23 @@ fn spec(shared: &Shared, task: &StartTask, workdir: PathBuf) -> TaskSpec {
         segment_bytes: shared.segment_bytes,
         max_processes: shared.max_processes,
         isolation: shared.isolation,
+    })
+}
+
+fn workspace(shared: &Shared, wanted: &TaskWorkspace) -> Result<Workspace, ExecutorError> {
+    match (wanted, &shared.code) {
+        (TaskWorkspace::Git(git), _) => {
+            Ok(Workspace::Git(GitWorkspace { network: shared.network.clone(), ..git.clone() }))
+        }
+        (TaskWorkspace::Upload { sha256, size }, Some(code)) => Ok(Workspace::Upload(UploadWorkspace {
+            archive: code.join(sha256),
+            sha256: sha256.clone(),
+            size: *size,
+        })),
+        (TaskWorkspace::Upload { .. }, None) => Err(ExecutorError::Refused {
+            message: "this server keeps no uploaded code; use git instead".to_owned(),
+            source: None,
+        }),
     }
 }
 

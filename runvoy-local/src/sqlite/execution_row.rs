@@ -16,7 +16,7 @@ macro_rules! columns {
         "id, created_by, owned_by, command, image_id, status, status_reason, status_detail, exit_code, \
          created_at, started_at, completed_at, attempted_at, timeout_seconds, grace_seconds, task, stop_by, \
          stop_at, stop_grace_seconds, created_by_request_id, modified_by_request_id, log_events, log_bytes, \
-         log_replacements, log_hash"
+         log_replacements, log_hash, image_digest"
     };
 }
 pub(super) use columns;
@@ -27,7 +27,7 @@ pub(super) const INSERT: &str = concat!(
     "INSERT INTO executions (",
     columns!(),
     ", sealed_request) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-     ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)"
+     ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)"
 );
 
 /// What a step may change. Two forms, because writing a status costs two indexes, the same one too.
@@ -37,15 +37,15 @@ macro_rules! update {
             "UPDATE executions SET status_reason = ?2, status_detail = ?3, exit_code = ?4, started_at = ?5, \
              completed_at = ?6, attempted_at = ?7, task = ?8, stop_by = ?9, stop_at = ?10, \
              stop_grace_seconds = ?11, modified_by_request_id = ?12, log_events = ?13, log_bytes = ?14, \
-             log_replacements = ?15, log_hash = ?16",
+             log_replacements = ?15, log_hash = ?16, image_digest = ?17",
             $status,
             " WHERE id = ?1"
         )
     };
 }
 const UPDATE: &str = update!("");
-const UPDATE_STATUS: &str = update!(", status = ?17");
-const UPDATE_END: &str = update!(", status = ?17, sealed_request = NULL");
+const UPDATE_STATUS: &str = update!(", status = ?18");
+const UPDATE_END: &str = update!(", status = ?18, sealed_request = NULL");
 
 /// The values of a new row.
 pub(super) fn values(record: &Execution, sealed: Option<Vec<u8>>) -> Result<Vec<Value>, Failure> {
@@ -70,7 +70,7 @@ pub(super) fn values(record: &Execution, sealed: Option<Vec<u8>>) -> Result<Vec<
 }
 
 /// The values that a step may change, in the order of the update.
-fn changing(record: &Execution) -> [Value; 15] {
+fn changing(record: &Execution) -> [Value; 16] {
     let (stop, log) = (record.stop.as_ref(), record.log.as_ref());
     let number = |value: Option<u64>| value.map(text::int).into();
     [
@@ -89,6 +89,7 @@ fn changing(record: &Execution) -> [Value; 15] {
         number(log.map(|log| log.bytes)),
         number(log.map(|log| log.replacements)),
         log.map(|log| log.hash.clone()).into(),
+        record.image_digest.clone().into(),
     ]
 }
 
@@ -120,6 +121,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Execution, Failure> {
         owned_by: serde_json::from_str(row.text(2)?).map_err(Failure::unreadable)?,
         command: row.text(3)?.to_owned(),
         image_id: row.maybe_text(4)?,
+        image_digest: row.maybe_text(25)?,
         status: row.parsed(5)?,
         status_reason: row.maybe_parsed(6)?,
         status_detail: row.maybe_text(7)?,

@@ -8,7 +8,7 @@ use super::open::OpenProblem;
 pub(super) const APPLICATION_ID: i32 = 0x7276_6f79;
 
 /// Migration `n` stands at index `n - 1`. What is here never changes; what is new comes at the end.
-pub(super) const MIGRATIONS: &[&str] = &[V1];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V_IMAGE_DIGEST];
 
 const V1: &str = "
 CREATE TABLE meta (
@@ -93,6 +93,8 @@ CREATE TRIGGER audit_events_are_not_deleted BEFORE DELETE ON audit_events
 BEGIN SELECT RAISE(ABORT, 'audit events are never deleted'); END;
 ";
 
+const V_IMAGE_DIGEST: &str = "ALTER TABLE executions ADD COLUMN image_digest TEXT;";
+
 /// The version of a file; 0 of an empty one.
 pub(super) fn version(connection: &Connection) -> Result<usize, OpenProblem> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -160,6 +162,6 @@ mod tests {
         let broken = [V1, "CREATE TABLE extra (a TEXT);", "CREATE TABLE users (a TEXT);"];
         migrate(&mut connection, 1, &broken).unwrap_err();
         assert_eq!(schema(&connection), before);
-        assert_eq!(version(&connection).unwrap(), 1);
+        assert_eq!(version(&connection).unwrap(), MIGRATIONS.len());
     }
 }

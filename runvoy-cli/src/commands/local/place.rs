@@ -3,11 +3,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use runvoy_core::Config;
-use runvoy_local::{DataDir, Guest, LocalConfig};
+use runvoy_local::{DataDir, Guest, LocalConfig, Network, Secret};
 
 use super::not_started;
 use crate::agent::Agent;
 use crate::args::PlaceArgs;
+use crate::env_vars;
 use crate::error::{CliError, Kind};
 
 /// Time between two looks for what was left half done.
@@ -35,6 +36,7 @@ impl Place {
             base_env: base_env(),
             run_as: self.run_as.clone(),
             max_processes: None,
+            network: network()?,
             service: Config::default(),
             guest,
             reconcile_every: RECONCILE_EVERY,
@@ -72,6 +74,24 @@ fn base_env() -> BTreeMap<String, String> {
     let text = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     text.filter(|(name, _)| !name.starts_with("RUNVOY_")).collect()
+}
+
+/// How checkouts reach their servers, as far as the environment says.
+fn network() -> Result<Network, CliError> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let either = |name: &str| variable(name).or_else(|| variable(&name.to_lowercase()));
+    let bundle = std::env::var_os(env_vars::CA_BUNDLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let read = |path: PathBuf| {
+        std::fs::read_to_string(&path).map_err(|error| {
+            CliError::new(Kind::Config, format!("{} cannot be read: {error}", path.display()))
+                .hint(format!("{} names a PEM file of certificates", env_vars::CA_BUNDLE))
+        })
+    };
+    Ok(Network {
+        ca_bundle: bundle.map(read).transpose()?,
+        https_proxy: either("HTTPS_PROXY").map(Secret::new),
+        no_proxy: either("NO_PROXY"),
+    })
 }
 
 /// The data directory, or why not.

@@ -24,6 +24,7 @@ pub async fn a_created_record_reads_back(store: &Store) {
     let full = Execution {
         owned_by: vec!["first@owners.test".parse().unwrap(), user.clone()],
         image_id: Some("alpine:3".to_owned()),
+        image_digest: Some("sha256:00".to_owned()),
         status_detail: Some("a detail".to_owned()),
         exit_code: Some(143),
         started_at: Some(after_noon(1)),

@@ -1,0 +1,81 @@
+//! A git checkout without git: gix, over a transport of our own.
+//!
+//! The only module that knows gix. Its versions break each other: they are pinned in the workspace's manifest.
+
+mod address;
+mod http;
+mod network;
+mod repository;
+mod unsupported;
+mod wanted;
+mod words;
+
+use std::path::{Path, PathBuf};
+
+use runvoy_task::GitWorkspace;
+
+use self::address::Address;
+pub(super) use self::network::proxy_passwords;
+use self::repository::Repository;
+use self::wanted::Wanted;
+use super::Ready;
+use super::fault::Fault;
+
+/// Checks a commit out into an empty directory.
+pub(super) fn checkout(git: &GitWorkspace, root: &Path) -> Result<Ready, Fault> {
+    let address = Address::parse(&git.url, git.token.is_some())?;
+    let wanted = Wanted::parse(&git.git_ref)?;
+    let path = git.path.as_deref().map(subdirectory).transpose()?.unwrap_or_default();
+    let repository = Repository::init(root)?;
+    let fetched = repository.fetch(&address, &wanted, git)?;
+    let commit = fetched.commit.to_string();
+    repository.check_out(&fetched, &path)?;
+    repository.remember(&address, &fetched)?;
+    unsupported::refuse_pointers(&repository, &path)?;
+    Ok(Ready { commit: Some(commit), workdir: enter(root, &path)? })
+}
+
+/// A path below the repository's root.
+fn subdirectory(path: &str) -> Result<PathBuf, Fault> {
+    let out = || Fault::new(format!("git_path `{path}` leads out of the repository; name a directory in it"));
+    if path.starts_with('/') || path.contains('\0') {
+        return Err(out());
+    }
+    let names = path.split('/').filter(|name| !matches!(*name, "" | "."));
+    names.map(|name| if name == ".." { Err(out()) } else { Ok(name) }).collect()
+}
+
+/// The directory that the command starts in. A link of the repository's may lead to it, but not out.
+fn enter(root: &Path, path: &Path) -> Result<PathBuf, Fault> {
+    let real = |path: &Path| path.canonicalize().map_err(|error| missing(path, &error.to_string()));
+    let root = real(root)?;
+    let found = real(&root.join(path))?;
+    if !found.starts_with(&root) || found.strip_prefix(&root).is_ok_and(|path| path.starts_with(".git")) {
+        return Err(Fault::new(format!(
+            "git_path `{}` leads out of the repository; name a directory in it",
+            path.display()
+        )));
+    }
+    if !found.is_dir() {
+        return Err(missing(path, "it is a file"));
+    }
+    Ok(found)
+}
+
+fn missing(path: &Path, why: &str) -> Fault {
+    Fault::new(format!("git_path `{}` is no directory of the repository ({why})", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_in_the_repository() {
+        for path in ["/etc", "..", "a/../..", "a/../b", "../a", "a\0"] {
+            assert!(subdirectory(path).is_err(), "{path}");
+        }
+        assert_eq!(subdirectory("./a//b/").unwrap(), Path::new("a/b"));
+        assert_eq!(subdirectory("").unwrap(), Path::new(""));
+    }
+}
