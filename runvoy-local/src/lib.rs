@@ -5,10 +5,15 @@ pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
-#[cfg(any(feature = "memory", feature = "process"))]
+#[cfg(any(feature = "docker", feature = "memory", feature = "process"))]
 mod page;
 
-#[cfg(feature = "process")]
+#[cfg(any(feature = "docker", feature = "process"))]
+mod task_dir;
+
+#[cfg(feature = "docker")]
+pub mod docker;
+#[cfg(any(feature = "docker", feature = "process"))]
 pub mod log_files;
 #[cfg(feature = "process")]
 pub mod process;
@@ -27,7 +32,7 @@ mod local;
 pub use data_dir::{DataDir, DataDirError, ServerNote};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 pub use local::{Guest, Local, LocalConfig, LocalError};
-#[cfg(feature = "process")]
+#[cfg(any(feature = "docker", feature = "process"))]
 pub use runvoy_task::{Network, Secret};
 #[cfg(feature = "server")]
 pub use server::{ServeLimits, serve};

@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use runvoy_task::CommandLine;
 
-use crate::execution::{Execution, Patch, StartRequest};
+use crate::execution::{Container, Execution, Patch, StartRequest};
 use crate::id::{Email, ExecutionId, RequestId};
 use crate::port::{Created, ExecutionStore, Idempotency, LiveLimits, NewExecution};
 use crate::state::{Reason, Status};

@@ -9,7 +9,7 @@ use runvoy_task::layout;
 
 use super::end;
 use super::segment::Segment;
-use crate::process::layout::execution_dir;
+use crate::task_dir::layout::execution_dir;
 
 /// Logs kept.
 const LOGS: usize = 32;

@@ -13,7 +13,7 @@ use runvoy_task::layout;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::process::layout::execution_dir;
+use crate::task_dir::layout::execution_dir;
 
 /// Room for the events of one read.
 const BUFFER: usize = 16 * 1024;

@@ -1,16 +1,14 @@
 //! What became of a task.
 
+use std::io;
 use std::path::Path;
-use std::{fs, io};
 
-use jiff::Timestamp;
-use runvoy_core::execution::LogSummary;
 use runvoy_core::id::ExecutionId;
-use runvoy_core::port::{TaskExit, TaskState};
-use runvoy_task::{EndRecord, GateState, layout};
+use runvoy_core::port::TaskState;
+use runvoy_task::GateState;
 
-use super::gate;
 use super::processes::{Held, Left, sweep};
+use crate::task_dir::{end, gate, layout};
 
 /// Looks an execution up. What cannot be read is unknown.
 pub(super) fn describe(dir: &Path, id: ExecutionId, boot_id: &str) -> TaskState {
@@ -21,7 +19,7 @@ pub(super) fn describe(dir: &Path, id: ExecutionId, boot_id: &str) -> TaskState 
 }
 
 fn look(dir: &Path, id: ExecutionId, boot_id: &str) -> io::Result<TaskState> {
-    if let Some(exit) = exit(dir)? {
+    if let Some(exit) = exited(dir)? {
         return Ok(exit);
     }
     let Some(gate) = gate::read(dir)? else {
@@ -30,48 +28,28 @@ fn look(dir: &Path, id: ExecutionId, boot_id: &str) -> io::Result<TaskState> {
     };
     let GateState::Claimed(agent) = &gate.state else { return Ok(TaskState::Gone) };
     if agent.boot_id != boot_id {
-        return Ok(exit(dir)?.unwrap_or(TaskState::Gone));
+        return Ok(exited(dir)?.unwrap_or(TaskState::Gone));
     }
-    let running = TaskState::Running { started_at: time(gate.at_ms), handle: None };
+    if dir.join(layout::CONTAINER).try_exists()? {
+        // Another executor's: what became of it, only its engine knows.
+        return Ok(TaskState::Unknown);
+    }
+    let running = TaskState::Running { started_at: end::time(gate.at_ms), handle: None, image_digest: None };
     if Held::agent(agent)?.is_some() {
         return Ok(running);
     }
     // It may have written its end record and ended since that was looked for.
-    if let Some(exit) = exit(dir)? {
+    if let Some(exit) = exited(dir)? {
         return Ok(exit);
     }
     Ok(match sweep(dir, id)? {
         Left::Agent => running,
         Left::Something => TaskState::Unknown,
         // The inner agent outlives the outer one for as long as it takes to write the record.
-        Left::Nothing => exit(dir)?.unwrap_or(TaskState::Gone),
+        Left::Nothing => exited(dir)?.unwrap_or(TaskState::Gone),
     })
 }
 
-/// What the end record says.
-fn exit(dir: &Path) -> io::Result<Option<TaskState>> {
-    let bytes = match fs::read(dir.join(layout::END)) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let end = EndRecord::from_json(&bytes).map_err(io::Error::other)?;
-    let log = LogSummary {
-        events: end.events,
-        bytes: end.bytes,
-        replacements: end.replacements,
-        hash: format!("blake3:{}", end.hash),
-    };
-    Ok(Some(TaskState::Exited(Box::new(TaskExit {
-        exit_code: end.exit_code,
-        reason: end.reason,
-        message: end.message,
-        started_at: time(end.started_at_ms),
-        finished_at: time(end.finished_at_ms),
-        log: Some(log),
-    }))))
-}
-
-fn time(ms: u64) -> Timestamp {
-    i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX)
+fn exited(dir: &Path) -> io::Result<Option<TaskState>> {
+    Ok(end::exit(dir)?.map(|exit| TaskState::Exited(Box::new(exit))))
 }

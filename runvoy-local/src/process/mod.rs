@@ -1,9 +1,6 @@
 //! Commands as processes of this machine, each supervised by an agent that outlives the server.
 
 mod describe;
-mod events;
-mod gate;
-pub(crate) mod layout;
 mod processes;
 mod start;
 mod stop;
@@ -13,22 +10,25 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::BoxStream;
 use runvoy_core::clock::SharedClock;
 use runvoy_core::execution::TaskHandle;
 use runvoy_core::id::ExecutionId;
-use runvoy_core::limits;
-use runvoy_core::port::{Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskState};
-use runvoy_task::{Isolation, Network, RunAs};
+use runvoy_core::port::{Capabilities, Claim, Executor, ExecutorError, Refused, StartTask, TaskEvent, TaskState};
+use runvoy_task::{GateState, Isolation, Network, RunAs};
 
-use self::events::Follower;
-use self::layout::execution_dir;
-use self::stop::Stops;
+use self::processes::Held;
+use crate::task_dir::follow::{Follower, Tasks};
+use crate::task_dir::layout::{self, execution_dir};
+use crate::task_dir::stops::Stops;
+use crate::task_dir::{blocking, gate, space};
 
 /// How commands are run.
 #[derive(Clone)]
@@ -98,11 +98,12 @@ impl ProcessExecutor {
     /// An executor over a data directory. To be called within a runtime.
     pub fn new(config: ProcessConfig, clock: SharedClock) -> Result<Self, ExecutorError> {
         let shared = Shared::new(config, clock).map_err(|error| ExecutorError::Refused {
+            of: Refused::Start,
             message: format!("commands cannot be run as processes: {error}"),
             source: Some(error.into()),
         })?;
         let shared = Arc::new(shared);
-        let follower = Follower::new(Arc::clone(&shared)).map_err(ExecutorError::unavailable)?;
+        let follower = Follower::new(Arc::clone(&shared) as Arc<dyn Tasks>).map_err(ExecutorError::unavailable)?;
         Ok(Self { shared, follower })
     }
 }
@@ -150,14 +151,16 @@ impl Shared {
         state
     }
 
+    fn agent(&self, id: ExecutionId) -> Option<OwnedFd> {
+        match gate::read(&execution_dir(&self.root, id)).ok()??.state {
+            GateState::Claimed(process) => Held::agent(&process).ok()?.map(Held::into_fd),
+            GateState::Revoked => None,
+        }
+    }
+
     fn revoke(&self, id: ExecutionId) -> io::Result<Claim> {
         let at_ms = u64::try_from(self.clock.now().as_millisecond()).unwrap_or_default();
         gate::revoke(&layout::create(&self.root, id, self.dir_mode())?, at_ms)
-    }
-
-    fn free_percent(&self) -> io::Result<u64> {
-        let disk = rustix::fs::statvfs(&self.root)?;
-        Ok(disk.f_bavail.saturating_mul(100) / disk.f_blocks.max(1))
     }
 }
 
@@ -166,13 +169,19 @@ fn dir_mode(run_as: Option<&RunAs>) -> u32 {
     if run_as.is_some() { 0o711 } else { 0o700 }
 }
 
-/// Runs what waits for a disk where it is in nobody's way.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, ExecutorError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(ExecutorError::unavailable),
-        Err(error) => Err(ExecutorError::unavailable(error)),
+impl Tasks for Shared {
+    fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn look(self: Arc<Self>, id: ExecutionId, hold: bool) -> BoxFuture<'static, (TaskState, Option<OwnedFd>)> {
+        let looked = tokio::task::spawn_blocking(move || {
+            let state = self.describe(id);
+            let agent =
+                if hold && matches!(state, TaskState::Running { .. }) { self.agent(id) } else { None };
+            (state, agent)
+        });
+        looked.map(|looked| looked.unwrap_or((TaskState::Unknown, None))).boxed()
     }
 }
 
@@ -183,24 +192,18 @@ impl Executor for ProcessExecutor {
     }
 
     async fn admit(&self) -> Result<(), ExecutorError> {
-        let shared = Arc::clone(&self.shared);
-        let free = blocking(move || shared.free_percent()).await?;
-        if free >= limits::FREE_DISK_PERCENT {
-            return Ok(());
-        }
-        let (least, root) = (limits::FREE_DISK_PERCENT, self.shared.root.display());
-        Err(ExecutorError::Busy {
-            message: format!(
-                "{free} % of the disk of {root} is free, a run needs {least} %; make room there"
-            ),
-        })
+        space::admit(&self.shared.root).await
     }
 
     async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
         if let Some(prepared) = start::prepare(&self.shared, task).await? {
             self.follower.follow(task.id);
-            let child = start::start(&self.shared, task, prepared).await?;
-            self.follower.keep(task.id, child);
+            let mut child = start::start(&self.shared, task, prepared).await?;
+            let ended = async move {
+                // The agent has to be reaped; how it ended, its directory tells.
+                let _ = child.wait().await;
+            };
+            self.follower.keep(task.id, ended.boxed());
         }
         Ok(None)
     }

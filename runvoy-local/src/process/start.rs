@@ -8,14 +8,15 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runvoy_core::port::{ExecutorError, StartTask, TaskWorkspace};
+use runvoy_core::port::{ExecutorError, Refused, StartTask, TaskWorkspace};
 use runvoy_task::{GitWorkspace, TaskSpec, UploadWorkspace, Workspace, layout};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
-use super::layout::{GRACE, create, make};
+use super::Shared;
 use super::processes::ID_VARIABLE;
-use super::{Shared, blocking, gate};
+use crate::task_dir::layout::{GRACE, create, make};
+use crate::task_dir::{blocking, gate, millis};
 
 /// An agent that has not read its spec by then never will.
 const HAND_OVER: Duration = Duration::from_secs(10);
@@ -100,9 +101,10 @@ fn spec(shared: &Shared, task: &StartTask, workdir: PathBuf) -> Result<TaskSpec,
         workspace: task.workspace.as_ref().map(|wanted| workspace(shared, wanted)).transpose()?,
         workspace_timeout_ms: TaskSpec::WORKSPACE_TIMEOUT_MS,
         run_as: shared.run_as.clone(),
+        user: None,
         timeout_ms: millis(task.request.timeout),
         grace_ms: millis(task.request.grace),
-        stop_signal: task.request.stop_signal.as_str().to_owned(),
+        stop_signal: task.request.stop_signal.clone().unwrap_or_default().as_str().to_owned(),
         mask: task.mask.clone(),
         log_limit: task.log_limit,
         segment_bytes: shared.segment_bytes,
@@ -122,14 +124,11 @@ fn workspace(shared: &Shared, wanted: &TaskWorkspace) -> Result<Workspace, Execu
             size: *size,
         })),
         (TaskWorkspace::Upload { .. }, None) => Err(ExecutorError::Refused {
+        of: Refused::Start,
             message: "this server keeps no uploaded code; use git instead".to_owned(),
             source: None,
         }),
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn cannot_spawn(shared: &Shared, error: io::Error) -> ExecutorError {
@@ -142,6 +141,7 @@ fn cannot_spawn(shared: &Shared, error: io::Error) -> ExecutorError {
     }
     let agent = shared.agent.display();
     ExecutorError::Refused {
+        of: Refused::Start,
         message: format!("the agent {agent} cannot be run: {error}; point RUNVOY_AGENT at a runvoy-agent"),
         source: Some(error.into()),
     }

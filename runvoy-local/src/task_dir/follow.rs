@@ -1,8 +1,10 @@
-//! News of live tasks: changes of their directories, and deaths of their agents.
+//! News of live tasks: changes of their directories, and ends of what runs them.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -11,38 +13,47 @@ use futures_util::stream::{BoxStream, FuturesUnordered, unfold};
 use inotify::{EventMask, EventOwned, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 use runvoy_core::id::ExecutionId;
 use runvoy_core::port::{TaskEvent, TaskState};
-use runvoy_task::{GateState, layout};
+use runvoy_task::layout;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::process::Child;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use super::layout::execution_dir;
-use super::processes::Held;
-use super::{Shared, gate};
 
 /// Room for the inotify events of one read.
 const BUFFER: usize = 16 * 1024;
 /// Events that a slow listener may be behind; older ones are lost to it.
 const BACKLOG: usize = 1024;
 
+/// Tasks that can be followed.
+pub(crate) trait Tasks: Send + Sync + 'static {
+    /// Where executions have their directories.
+    fn root(&self) -> &Path;
+
+    /// What became of a task; with `hold`, also what becomes readable once whatever runs it has ended, if that can
+    /// be had.
+    fn look(self: Arc<Self>, id: ExecutionId, hold: bool) -> BoxFuture<'static, (TaskState, Option<OwnedFd>)>;
+}
+
 /// Follows live tasks, until it is dropped. The tasks go on.
-pub(super) struct Follower {
+pub(crate) struct Follower {
     orders: mpsc::UnboundedSender<Order>,
     events: broadcast::Sender<TaskEvent>,
     task: JoinHandle<()>,
 }
 
-struct Order {
-    id: ExecutionId,
-    /// The agent, if this server started it: it has to be reaped.
-    child: Option<Child>,
+enum Order {
+    /// With it what resolves when that which runs the task has ended, if this server started it.
+    Follow(ExecutionId, Option<BoxFuture<'static, ()>>),
+    /// Look, followed already or not.
+    Look(ExecutionId),
+    LookAtAll,
 }
 
 impl Follower {
-    pub(super) fn new(shared: Arc<Shared>) -> io::Result<Self> {
+    pub(crate) fn new(shared: Arc<dyn Tasks>) -> io::Result<Self> {
         let inotify = Inotify::init()?;
         let watches = inotify.watches();
         let stream = inotify.into_event_stream(vec![0; BUFFER])?;
@@ -60,18 +71,34 @@ impl Follower {
     }
 
     /// Begins to follow a task, if that is not done already.
-    pub(super) fn follow(&self, id: ExecutionId) {
+    pub(crate) fn follow(&self, id: ExecutionId) {
         // Refused only when the runtime is on its way out.
-        let _ = self.orders.send(Order { id, child: None });
+        let _ = self.orders.send(Order::Follow(id, None));
     }
 
-    /// Takes care of an agent that was just started.
-    pub(super) fn keep(&self, id: ExecutionId, child: Child) {
-        let _ = self.orders.send(Order { id, child: Some(child) });
+    /// Takes care of what was just started for a task.
+    pub(crate) fn keep(&self, id: ExecutionId, ended: BoxFuture<'static, ()>) {
+        let _ = self.orders.send(Order::Follow(id, Some(ended)));
+    }
+
+    /// Looks at a task again, because something may have happened to it.
+    pub(crate) fn look(&self, id: ExecutionId) {
+        let _ = self.orders.send(Order::Look(id));
+    }
+
+    /// Looks at all that are followed.
+    pub(crate) fn look_at_all(&self) {
+        let _ = self.orders.send(Order::LookAtAll);
+    }
+
+    /// Tells news that no look would find.
+    pub(crate) fn tell(&self, event: TaskEvent) {
+        // Nobody may be listening.
+        let _ = self.events.send(event);
     }
 
     /// Events from now on; those that a listener is too slow for are skipped.
-    pub(super) fn events(&self) -> BoxStream<'static, TaskEvent> {
+    pub(crate) fn events(&self) -> BoxStream<'static, TaskEvent> {
         let next = |mut receiver: broadcast::Receiver<TaskEvent>| async {
             loop {
                 match receiver.recv().await {
@@ -92,7 +119,7 @@ impl Drop for Follower {
 }
 
 struct Following {
-    shared: Arc<Shared>,
+    shared: Arc<dyn Tasks>,
     watches: Watches,
     events: broadcast::Sender<TaskEvent>,
     tasks: HashMap<ExecutionId, Followed>,
@@ -112,7 +139,7 @@ enum News {
     /// An agent ended; what that means is to be looked up.
     Ended(ExecutionId),
     /// It was looked up. With it the agent, if it was asked for and lives.
-    Looked(ExecutionId, TaskState, Option<Held>),
+    Looked(ExecutionId, TaskState, Option<OwnedFd>),
 }
 
 impl Following {
@@ -133,39 +160,54 @@ impl Following {
     }
 
     fn obey(&mut self, order: Order) {
-        let id = order.id;
+        match order {
+            Order::Follow(id, ended) => {
+                if !self.follow(id, ended) {
+                    return;
+                }
+                // What happened before the watch.
+                self.look(id);
+            }
+            Order::Look(id) => {
+                self.follow(id, None);
+                self.look(id);
+            }
+            Order::LookAtAll => self.look_at_all(),
+        }
+    }
+
+    /// Whether that is new.
+    fn follow(&mut self, id: ExecutionId, ended: Option<BoxFuture<'static, ()>>) -> bool {
         let is_new = !self.tasks.contains_key(&id);
         let followed = self.tasks.entry(id).or_default();
-        if let Some(mut child) = order.child {
+        if let Some(ended) = ended {
             followed.is_held = true;
-            let ended = async move {
-                let _ = child.wait().await;
-                News::Ended(id)
-            };
-            self.pending.push(ended.boxed());
+            self.pending.push(ended.map(move |()| News::Ended(id)).boxed());
         }
         if !is_new {
-            return;
+            return false;
         }
         let mask = WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::ONLYDIR;
-        match self.watches.add(execution_dir(&self.shared.root, id), mask) {
+        match self.watches.add(execution_dir(self.shared.root(), id), mask) {
             Ok(watch) => {
                 self.ids.insert(watch.clone(), id);
                 followed.watch = Some(watch);
             }
             Err(error) => tracing::debug!(execution.id = %id, %error, "a task is not watched"),
         }
-        // What happened before the watch.
-        self.look(id);
+        true
+    }
+
+    fn look_at_all(&self) {
+        for id in self.tasks.keys() {
+            self.look(*id);
+        }
     }
 
     fn notice(&mut self, event: &EventOwned) {
         let name = event.name.as_deref();
         if event.mask.contains(EventMask::Q_OVERFLOW) {
-            let all: Vec<_> = self.tasks.keys().copied().collect();
-            for id in all {
-                self.look(id);
-            }
+            self.look_at_all();
         } else if [layout::GATE, layout::END].map(OsStr::new).into_iter().any(|file| name == Some(file))
             && let Some(id) = self.ids.get(&event.wd)
         {
@@ -174,19 +216,9 @@ impl Following {
     }
 
     fn look(&self, id: ExecutionId) {
-        let shared = Arc::clone(&self.shared);
         let hold = self.tasks.get(&id).is_some_and(|followed| !followed.is_held);
-        let looked = tokio::task::spawn_blocking(move || {
-            let state = shared.describe(id);
-            let agent =
-                if hold && matches!(state, TaskState::Running { .. }) { agent(&shared, id) } else { None };
-            (state, agent)
-        });
-        let looked = looked.map(move |looked| {
-            let (state, agent) = looked.unwrap_or((TaskState::Unknown, None));
-            News::Looked(id, state, agent)
-        });
-        self.pending.push(looked.boxed());
+        let looked = Arc::clone(&self.shared).look(id, hold);
+        self.pending.push(looked.map(move |(state, agent)| News::Looked(id, state, agent)).boxed());
     }
 
     fn take(&mut self, news: News) {
@@ -202,10 +234,10 @@ impl Following {
     }
 
     /// Waits for the end of an agent that an earlier server started.
-    fn hold(&mut self, id: ExecutionId, agent: Held) {
+    fn hold(&mut self, id: ExecutionId, agent: OwnedFd) {
         let Some(followed) = self.tasks.get_mut(&id).filter(|followed| !followed.is_held) else { return };
         #[expect(deprecated, reason = "its successor is unsafe; what it asks for, an owned descriptor keeps")]
-        let Ok(fd) = AsyncFd::with_interest(agent.into_fd(), Interest::READABLE) else { return };
+        let Ok(fd) = AsyncFd::with_interest(agent, Interest::READABLE) else { return };
         followed.is_held = true;
         let ended = async move {
             let _ = fd.readable().await;
@@ -220,7 +252,7 @@ impl Following {
             TaskState::Pending | TaskState::Unknown => return,
             TaskState::Running { .. } if followed.told => return,
             TaskState::Running { .. } => followed.told = true,
-            TaskState::Exited(_) | TaskState::Gone => {
+            TaskState::Exited(_) | TaskState::Gone | TaskState::Refused(_) => {
                 if let Some(watch) = self.tasks.remove(&id).and_then(|followed| followed.watch) {
                     self.ids.remove(&watch);
                     // Fails for a directory that is gone, and its watch with it.
@@ -230,12 +262,5 @@ impl Following {
         }
         // Nobody may be listening.
         let _ = self.events.send(TaskEvent { id, state });
-    }
-}
-
-fn agent(shared: &Shared, id: ExecutionId) -> Option<Held> {
-    match gate::read(&execution_dir(&shared.root, id)).ok()??.state {
-        GateState::Claimed(process) => Held::agent(&process).ok()?,
-        GateState::Revoked => None,
     }
 }

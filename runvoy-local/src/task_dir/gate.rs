@@ -15,7 +15,7 @@ use super::layout::sync;
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// Closes the gate, unless somebody came first. Who did.
-pub(super) fn revoke(dir: &Path, at_ms: u64) -> io::Result<Claim> {
+pub(crate) fn revoke(dir: &Path, at_ms: u64) -> io::Result<Claim> {
     if read(dir)?.is_none() {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let private = dir.join(format!(".gate.{}.revoke.{number}", std::process::id()));
@@ -31,7 +31,7 @@ pub(super) fn revoke(dir: &Path, at_ms: u64) -> io::Result<Claim> {
 }
 
 /// Who holds the gate; `None` while it is open.
-pub(super) fn read(dir: &Path) -> io::Result<Option<Gate>> {
+pub(crate) fn read(dir: &Path) -> io::Result<Option<Gate>> {
     match fs::read(dir.join(layout::GATE)) {
         Ok(bytes) => Gate::from_json(&bytes).map(Some).map_err(io::Error::other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

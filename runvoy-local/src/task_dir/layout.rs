@@ -10,6 +10,9 @@ use runvoy_core::id::ExecutionId;
 /// The grace that a run was started with, in milliseconds: a restarted server still needs it.
 pub(crate) const GRACE: &str = ".grace";
 
+/// What a task's container is made of: says that the task runs in one.
+pub(crate) const CONTAINER: &str = ".container";
+
 /// The directory of an execution: two levels, so that none of them grows too long to list.
 pub(crate) fn execution_dir(root: &Path, id: ExecutionId) -> PathBuf {
     let name = id.to_string();

@@ -1,0 +1,231 @@
+//! Commands in containers of a Docker engine, each with an agent as its first process that outlives the server.
+
+mod container;
+mod describe;
+mod engine;
+mod error;
+mod hand_over;
+mod image;
+mod jobs;
+mod probe;
+mod pull;
+mod refusal;
+mod start;
+mod stop;
+mod sweep;
+mod watch;
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::stream::BoxStream;
+use runvoy_core::clock::SharedClock;
+use runvoy_core::execution::TaskHandle;
+use runvoy_core::id::ExecutionId;
+use runvoy_core::port::{
+    Capabilities, Claim, Executor, ExecutorError, Progress, Refused, StartTask, TaskEvent, TaskState,
+};
+use runvoy_task::Network;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+pub use self::engine::DEFAULT_HOST;
+use self::engine::Engine;
+use self::jobs::Jobs;
+use self::pull::Pulls;
+use crate::task_dir::follow::{Follower, Tasks};
+use crate::task_dir::layout;
+use crate::task_dir::stops::Stops;
+use crate::task_dir::{blocking, gate, space};
+
+/// Containers that are started at the same time: more only get in each other's way.
+const STARTS_AT_ONCE: usize = 8;
+
+/// How commands are run.
+#[derive(Clone, Debug)]
+pub struct DockerConfig {
+    /// Where executions have their directories. Created if missing.
+    pub root: PathBuf,
+    /// The agent's executable: linked statically, for the engine's architecture.
+    pub agent: PathBuf,
+    /// Where the engine listens: `unix://…` or `tcp://…`.
+    pub host: String,
+    /// The most processes that a container may have.
+    pub max_processes: Option<u64>,
+    /// Bytes after which a log continues in a further file.
+    pub segment_bytes: u64,
+    /// How checkouts reach their servers.
+    pub network: Network,
+    /// The directory of uploaded archives, each named by its SHA-256; uploads are refused if absent.
+    pub code: Option<PathBuf>,
+}
+
+impl DockerConfig {
+    /// Containers of the engine at the usual place.
+    pub fn new(root: impl Into<PathBuf>, agent: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            agent: agent.into(),
+            host: DEFAULT_HOST.to_owned(),
+            max_processes: Some(4096),
+            segment_bytes: 64 * 1024 * 1024,
+            network: Network::default(),
+            code: None,
+        }
+    }
+}
+
+/// Runs commands in containers of a Docker engine.
+///
+/// Everything that counts is in the execution's directory, in the agent and in the engine, so that a new executor over
+/// the same root goes on where an earlier one ended. Dropping it stops its own tasks; the containers go on.
+pub struct DockerExecutor {
+    shared: Arc<Shared>,
+    follower: Arc<Follower>,
+    /// Stopped when dropped.
+    _watching: JoinSet<()>,
+}
+
+struct Shared {
+    engine: Engine,
+    root: PathBuf,
+    agent: PathBuf,
+    max_processes: Option<u64>,
+    segment_bytes: u64,
+    network: Network,
+    code: Option<PathBuf>,
+    clock: SharedClock,
+    stops: Stops,
+    jobs: Jobs,
+    pulls: Pulls,
+    turns: Semaphore,
+}
+
+impl DockerExecutor {
+    /// An executor over a data directory and an engine, once that has shown that it sees the directory.
+    ///
+    /// An engine that does not answer is [`ExecutorError::Unavailable`], one that is of no use
+    /// [`ExecutorError::Refused`], in words. To be called within a runtime.
+    pub async fn connect(config: DockerConfig, clock: SharedClock) -> Result<Self, ExecutorError> {
+        let engine = Engine::connect(&config.host).await?;
+        let shared = Arc::new(Shared::new(engine, config, clock).map_err(|error| ExecutorError::Refused {
+            of: Refused::Start,
+            message: format!("commands cannot be run in containers: {error}"),
+            source: Some(error.into()),
+        })?);
+        probe::probe(&shared.engine, &shared.root, &shared.agent).await?;
+        let follower = Follower::new(Arc::clone(&shared) as Arc<dyn Tasks>);
+        let follower = Arc::new(follower.map_err(ExecutorError::unavailable)?);
+        let mut watching = JoinSet::new();
+        watching.spawn(watch::deaths(Arc::clone(&shared), Arc::clone(&follower)));
+        watching.spawn(watch::sweeps(Arc::clone(&shared)));
+        Ok(Self { shared, follower, _watching: watching })
+    }
+}
+
+impl Shared {
+    fn new(engine: Engine, config: DockerConfig, clock: SharedClock) -> io::Result<Self> {
+        if !config.root.try_exists()? {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.root)?;
+        }
+        // The engine knows neither our working directory nor our links.
+        let agent = config.agent.canonicalize().map_err(|error| {
+            io::Error::new(error.kind(), format!("no agent at {}: {error}", config.agent.display()))
+        })?;
+        Ok(Self {
+            engine,
+            root: config.root.canonicalize()?,
+            agent,
+            max_processes: config.max_processes,
+            segment_bytes: config.segment_bytes,
+            network: config.network,
+            code: config.code.map(|code| code.canonicalize().unwrap_or(code)),
+            clock,
+            stops: Stops::default(),
+            jobs: Jobs::default(),
+            pulls: Pulls::default(),
+            turns: Semaphore::new(STARTS_AT_ONCE),
+        })
+    }
+
+    fn revoke(&self, id: ExecutionId) -> io::Result<Claim> {
+        let at_ms = u64::try_from(self.clock.now().as_millisecond()).unwrap_or_default();
+        gate::revoke(&layout::create(&self.root, id, 0o700)?, at_ms)
+    }
+}
+
+impl Tasks for Shared {
+    fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn look(self: Arc<Self>, id: ExecutionId, _hold: bool) -> BoxFuture<'static, (TaskState, Option<OwnedFd>)> {
+        // The engine's own news tell when a container dies: there is nothing to hold.
+        async move {
+            let states = describe::describe(&self, &[id]).await.unwrap_or_default();
+            (states.into_iter().next().unwrap_or(TaskState::Unknown), None)
+        }
+        .boxed()
+    }
+}
+
+#[async_trait]
+impl Executor for DockerExecutor {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { images: true, resources: true, shorter_grace: true, max_grace: None }
+    }
+
+    async fn admit(&self) -> Result<(), ExecutorError> {
+        self.shared.engine.ping().await?;
+        space::admit(&self.shared.root).await
+    }
+
+    async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
+        let id = task.id;
+        if let Some(refusal) = self.shared.jobs.refusal(id) {
+            return Err(ExecutorError::Refused { of: refusal.of, message: refusal.message, source: None });
+        }
+        let (shared, grace) = (Arc::clone(&self.shared), task.request.grace);
+        if blocking(move || start::prepare(&shared.root, id, grace)).await? {
+            self.follower.follow(id);
+            let run = start::run(Arc::clone(&self.shared), Arc::clone(&self.follower), task.clone());
+            self.shared.jobs.spawn(id, run);
+        }
+        Ok(None)
+    }
+
+    async fn revoke(&self, id: ExecutionId) -> Result<Claim, ExecutorError> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.revoke(id)).await
+    }
+
+    async fn stop(&self, id: ExecutionId, grace: Option<Duration>) -> Result<(), ExecutorError> {
+        stop::stop(&self.shared, id, grace).await
+    }
+
+    async fn describe(&self, ids: &[ExecutionId]) -> Result<Vec<TaskState>, ExecutorError> {
+        let states = describe::describe(&self.shared, ids).await?;
+        for (id, state) in ids.iter().zip(&states) {
+            // Found by a server that did not start it.
+            if matches!(state, TaskState::Pending | TaskState::Running { .. } | TaskState::Unknown) {
+                self.follower.follow(*id);
+            }
+        }
+        Ok(states)
+    }
+
+    fn progress(&self, id: ExecutionId) -> Option<Progress> {
+        self.shared.jobs.progress(id)
+    }
+
+    fn events(&self) -> BoxStream<'static, TaskEvent> {
+        self.follower.events()
+    }
+}

@@ -1,0 +1,202 @@
+//! An engine's "no" in words: what it means, and what to do about it.
+
+use runvoy_core::port::{Refusal, Refused};
+
+use super::error::EngineError;
+
+/// What the engine was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Pull,
+    Create,
+    Start,
+}
+
+/// Why a task is not started.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It never can be.
+    Refused(Refusal),
+    /// It could not be this time; the sentence is for when that stays so.
+    Failed(String),
+    /// Nobody answered.
+    Silent(String),
+}
+
+/// What an error means for a task in an image.
+pub(super) fn trouble(step: Step, image: &str, error: EngineError) -> Trouble {
+    match error {
+        EngineError::Said { status, message } => said(step, image, status, &message),
+        other => Trouble::Silent(error_chain(&other)),
+    }
+}
+
+/// An error and its causes, in one line.
+pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.extend([": ", &cause.to_string()]);
+        source = cause.source();
+    }
+    text
+}
+
+/// What an engine says, in lower case, and what we make of it; `{image}` and `{said}` are put in.
+struct Saying {
+    steps: &'static [Step],
+    any_of: &'static [&'static str],
+    of: Refused,
+    words: &'static str,
+}
+
+const ANYWHERE: &[Step] = &[Step::Pull, Step::Create, Step::Start];
+const PULL: &[Step] = &[Step::Pull];
+const BEGIN: &[Step] = &[Step::Create, Step::Start];
+
+/// The first that fits counts.
+const SAYINGS: &[Saying] = &[
+    Saying {
+        steps: ANYWHERE,
+        any_of: &["no space left on device", "disk quota exceeded"],
+        of: Refused::Start,
+        words: "the engine's disk is full; make room there, with `docker system prune` for example",
+    },
+    Saying {
+        steps: ANYWHERE,
+        any_of: &["invalid reference format", "invalid repository name", "repository name must be"],
+        of: Refused::Image,
+        words: "`{image}` is no image's name; write it as NAME:TAG or NAME@DIGEST",
+    },
+    Saying {
+        steps: ANYWHERE,
+        any_of: &[
+            "no matching manifest",
+            "no match for platform",
+            "does not match the specified platform",
+            "does not match the detected host platform",
+            "unknown operating system or architecture",
+        ],
+        of: Refused::Image,
+        words: "there is no `{image}` for the architecture asked for; name an image or a platform that fits ({said})",
+    },
+    Saying {
+        steps: PULL,
+        any_of: &["toomanyrequests", "rate limit"],
+        of: Refused::Image,
+        words: "the registry of `{image}` takes no more pulls for now; pull it on the server's machine with a login, or wait",
+    },
+    Saying {
+        steps: PULL,
+        any_of: &[
+            "no such host",
+            "connection refused",
+            "i/o timeout",
+            "tls",
+            "timeout",
+            "deadline exceeded",
+            "network is unreachable",
+            "proxyconnect",
+            "server gave http response",
+            "unexpected eof",
+        ],
+        of: Refused::Image,
+        words: "the registry of `{image}` cannot be reached by the engine; look at its network, or pull the image there by hand ({said})",
+    },
+    Saying {
+        steps: PULL,
+        any_of: &[
+            "pull access denied",
+            "repository does not exist",
+            "manifest unknown",
+            "name unknown",
+            "not found",
+            "no such image",
+        ],
+        of: Refused::Image,
+        words: "there is no image `{image}`, or it is private; check the name, or pull it on the server's machine",
+    },
+    Saying {
+        steps: PULL,
+        any_of: &["unauthorized", "authentication required", "no basic auth", "denied"],
+        of: Refused::Image,
+        words: "the registry gives `{image}` only to who logs in; pull it on the server's machine",
+    },
+    Saying {
+        steps: PULL,
+        any_of: &[""],
+        of: Refused::Image,
+        words: "the image `{image}` cannot be pulled: {said}",
+    },
+    Saying {
+        steps: BEGIN,
+        any_of: &["range of cpus"],
+        of: Refused::Start,
+        words: "the engine does not have so much cpu; ask for less with `--cpu` ({said})",
+    },
+    Saying {
+        steps: BEGIN,
+        any_of: &["minimum memory limit"],
+        of: Refused::Start,
+        words: "that is too little memory for a container; ask for more with `--memory` ({said})",
+    },
+    Saying {
+        steps: BEGIN,
+        any_of: &["bind source path does not exist", "mounts denied", "not shared from the host"],
+        of: Refused::Start,
+        words: "the engine does not see this server's files; run the server where the engine runs ({said})",
+    },
+    Saying {
+        steps: BEGIN,
+        any_of: &["exec format error"],
+        of: Refused::Start,
+        words: "the agent is not made for the engine's architecture; point RUNVOY_AGENT at one that is",
+    },
+    Saying {
+        steps: BEGIN,
+        any_of: &["/.runvoy/agent\": permission denied", "/.runvoy/agent: permission denied"],
+        of: Refused::Start,
+        words: "the engine may not run the agent, as from a disk mounted noexec; point RUNVOY_AGENT at one it may run",
+    },
+    Saying {
+        steps: BEGIN,
+        any_of: &["chdir to cwd", "mkdir cwd", "working directory"],
+        of: Refused::Start,
+        words: "the working directory of `{image}` cannot be entered; mend the image's WORKDIR ({said})",
+    },
+    Saying {
+        steps: BEGIN,
+        any_of: &["network"],
+        of: Refused::Start,
+        words: "the engine cannot give the container its network; `docker network ls` shows which there are ({said})",
+    },
+];
+
+fn said(step: Step, image: &str, status: u16, message: &str) -> Trouble {
+    let lower = message.to_lowercase();
+    if step == Step::Create && lower.contains("no such image") {
+        // It was there a moment ago: the next attempt pulls it.
+        return Trouble::Failed(format!("the image `{image}` was removed while it was needed; run it again"));
+    }
+    let known = SAYINGS
+        .iter()
+        .find(|saying| saying.steps.contains(&step) && saying.any_of.iter().any(|text| lower.contains(text)));
+    if let Some(saying) = known {
+        let message = saying.words.replace("{image}", image).replace("{said}", &short(message));
+        return Trouble::Refused(Refusal { of: saying.of, message });
+    }
+    let message = format!("the engine does not start it: {}; look at the engine's log", short(message));
+    if (400..500).contains(&status) && status != 409 {
+        return Trouble::Refused(Refusal { of: Refused::Start, message });
+    }
+    Trouble::Failed(message)
+}
+
+/// The engine's words on one line, cut where they become a page.
+fn short(message: &str) -> String {
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(300) {
+        Some((at, _)) => format!("{}…", line.get(..at).unwrap_or_default()),
+        None => line,
+    }
+}

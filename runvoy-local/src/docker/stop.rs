@@ -1,0 +1,35 @@
+//! Stopping a task, and what to do about an agent that does not react.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runvoy_core::id::ExecutionId;
+use runvoy_core::port::ExecutorError;
+
+use super::describe::{Found, look};
+use super::{Shared, container};
+use crate::task_dir::blocking;
+use crate::task_dir::layout::execution_dir;
+use crate::task_dir::stops::{own_grace, request};
+
+/// Asks the agent to stop its command. One that was asked before and did not in time is killed, with its container.
+pub(super) async fn stop(shared: &Arc<Shared>, id: ExecutionId, grace: Option<Duration>) -> Result<(), ExecutorError> {
+    let own = Arc::clone(shared);
+    let signal = blocking(move || {
+        let dir = execution_dir(&own.root, id);
+        if !matches!(look(&dir, id), Found::Claimed { .. }) {
+            own.stops.forget(id);
+            return Ok(None);
+        }
+        if own.stops.is_overdue(id, grace.unwrap_or_else(|| own_grace(&dir))) {
+            tracing::warn!(execution.id = %id, "an agent did not stop in time and is killed");
+            return Ok(Some("SIGKILL"));
+        }
+        request(&dir, grace)?;
+        Ok(Some("SIGTERM"))
+    });
+    match signal.await? {
+        Some(signal) => Ok(shared.engine.kill(&container::name(id), signal).await?),
+        None => Ok(()),
+    }
+}

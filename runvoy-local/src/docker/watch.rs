@@ -1,0 +1,53 @@
+//! The engine's own news, and the cleaning up that nobody else does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::models::EventMessage;
+use futures_util::StreamExt as _;
+use runvoy_core::id::ExecutionId;
+use tokio::time::MissedTickBehavior;
+
+use super::container::{self, LABEL_EXECUTION};
+use super::{Shared, sweep};
+use crate::task_dir::follow::Follower;
+
+/// Pauses before an engine is asked again that went away, the first and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How often what is left over is looked for.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// Looks at tasks whose container died, for as long as it is polled. An engine that restarts is asked again.
+pub(super) async fn deaths(shared: Arc<Shared>, follower: Arc<Follower>) {
+    let (first, longest) = PAUSES;
+    let mut pause = first;
+    loop {
+        let mut deaths = shared.engine.deaths(container::label(&shared.root));
+        // What died while nobody listened. Asked for after the stream is: it may be a moment before it flows.
+        follower.look_at_all();
+        while let Some(Ok(death)) = deaths.next().await {
+            pause = first;
+            if let Some(id) = execution(&death) {
+                follower.look(id);
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+fn execution(death: &EventMessage) -> Option<ExecutionId> {
+    death.actor.as_ref()?.attributes.as_ref()?.get(LABEL_EXECUTION)?.parse().ok()
+}
+
+/// Cleans up now and then, for as long as it is polled.
+pub(super) async fn sweeps(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = sweep::sweep(&shared).await {
+            tracing::debug!(%error, "containers may be left over");
+        }
+    }
+}

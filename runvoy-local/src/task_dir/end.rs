@@ -1,0 +1,39 @@
+//! How a task ended, by its agent's end record.
+
+use std::path::Path;
+use std::{fs, io};
+
+use jiff::Timestamp;
+use runvoy_core::execution::LogSummary;
+use runvoy_core::port::TaskExit;
+use runvoy_task::{EndRecord, layout};
+
+/// What the end record says; `None` while there is none.
+pub(crate) fn exit(dir: &Path) -> io::Result<Option<TaskExit>> {
+    let bytes = match fs::read(dir.join(layout::END)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let end = EndRecord::from_json(&bytes).map_err(io::Error::other)?;
+    let log = LogSummary {
+        events: end.events,
+        bytes: end.bytes,
+        replacements: end.replacements,
+        hash: format!("blake3:{}", end.hash),
+    };
+    Ok(Some(TaskExit {
+        exit_code: end.exit_code,
+        reason: end.reason,
+        message: end.message,
+        started_at: time(end.started_at_ms),
+        finished_at: time(end.finished_at_ms),
+        log: Some(log),
+        image_digest: None,
+    }))
+}
+
+/// The time of a record.
+pub(crate) fn time(ms: u64) -> Timestamp {
+    i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX)
+}
