@@ -95,7 +95,9 @@ pub async fn until(
 
 /// Waits for the exit of a task.
 pub async fn exit(executor: &dyn Executor, id: ExecutionId) -> TaskExit {
-    match until(executor, id, |state| matches!(state, TaskState::Exited(_) | TaskState::Gone)).await {
+    let is_over =
+        |state: &TaskState| matches!(state, TaskState::Exited(_) | TaskState::Gone | TaskState::Refused(_));
+    match until(executor, id, is_over).await {
         TaskState::Exited(exit) => *exit,
         state => panic!("{id} is {state:?}"),
     }

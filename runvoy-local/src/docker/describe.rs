@@ -1,21 +1,22 @@
 //! What became of tasks: by their directories first, by the engine where only that can know.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::{fs, io};
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use jiff::Timestamp;
+use nix::errno::Errno;
 use runvoy_core::id::ExecutionId;
 use runvoy_core::port::{ExecutorError, TaskState};
-use runvoy_task::GateState;
+use runvoy_task::{Gate, GateState};
 
 use super::Shared;
 use super::container::{self, LABEL_EXECUTION};
 use super::engine::Life;
-use super::start::Made;
-use crate::task_dir::layout::{CONTAINER, execution_dir};
+use super::note::Note;
+use crate::task_dir::layout::execution_dir;
 use crate::task_dir::{blocking, end, gate};
 
 /// What a directory tells.
@@ -35,37 +36,47 @@ pub(super) fn look(dir: &Path, id: ExecutionId) -> Found {
 }
 
 fn try_look(dir: &Path) -> io::Result<Found> {
-    if let Some(exited) = exited(dir)? {
-        return Ok(Found::State(exited));
+    let note = Note::read(dir)?;
+    let image_digest = note.as_ref().map(|note| note.image_digest.clone());
+    // What is not readable there is the command's own doing: as good as nothing.
+    if let Some(mut exit) = own(end::exit(dir))? {
+        exit.image_digest = image_digest;
+        return Ok(Found::State(TaskState::Exited(Box::new(exit))));
     }
-    let Some(gate) = gate::read(dir)? else {
-        // Without a directory nothing was started here. With one, a container may be on its way to the gate.
-        let state = if dir.try_exists()? { TaskState::Pending } else { TaskState::Gone };
-        return Ok(Found::State(state));
-    };
-    Ok(match (gate.state, made(dir)?) {
-        (GateState::Revoked, _) => Found::State(TaskState::Gone),
-        (GateState::Claimed(_), Some(made)) => Found::Claimed {
-            started_at: end::time(gate.at_ms),
-            image_digest: Some(made.image_digest),
-        },
+    let claimed = |at_ms| Found::Claimed { started_at: end::time(at_ms), image_digest: image_digest.clone() };
+    if let Some(at_ms) = note.as_ref().and_then(|note| note.claimed_at_ms) {
+        return Ok(claimed(at_ms));
+    }
+    match (own(gate::read(dir))?, note) {
+        (Some(Gate { state: GateState::Revoked, .. }), _) => Ok(Found::State(TaskState::Gone)),
+        (Some(gate), Some(note)) => {
+            Note { claimed_at_ms: Some(gate.at_ms), ..note }.write(dir)?;
+            Ok(claimed(gate.at_ms))
+        }
         // Another executor's.
-        (GateState::Claimed(_), None) => Found::State(TaskState::Unknown),
-    })
-}
-
-fn exited(dir: &Path) -> io::Result<Option<TaskState>> {
-    let Some(mut exit) = end::exit(dir)? else { return Ok(None) };
-    exit.image_digest = made(dir)?.map(|made| made.image_digest);
-    Ok(Some(TaskState::Exited(Box::new(exit))))
-}
-
-fn made(dir: &Path) -> io::Result<Option<Made>> {
-    match fs::read(dir.join(CONTAINER)) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        (Some(_), None) => Ok(Found::State(TaskState::Unknown)),
+        // Without a directory nothing was started here. With one, a container may be on its way to the gate.
+        (None, _) => {
+            Ok(Found::State(if dir.try_exists()? { TaskState::Pending } else { TaskState::Gone }))
+        }
     }
+}
+
+/// A file that a command spoilt is no error of the disk.
+fn own<T>(read: io::Result<Option<T>>) -> io::Result<Option<T>> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::Other || is_no_file(&error) => {
+            tracing::warn!(%error, "a file of a command was tampered with");
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+/// A link, or what cannot be opened like a file.
+fn is_no_file(error: &io::Error) -> bool {
+    let codes = [Errno::ELOOP, Errno::ENXIO, Errno::ENOTDIR, Errno::EISDIR];
+    codes.iter().any(|code| error.raw_os_error() == Some(*code as i32))
 }
 
 /// Tells what became of tasks, in the order asked.

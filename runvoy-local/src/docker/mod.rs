@@ -7,6 +7,7 @@ mod error;
 mod hand_over;
 mod image;
 mod jobs;
+mod note;
 mod probe;
 mod pull;
 mod refusal;
@@ -39,6 +40,7 @@ use tokio::task::JoinSet;
 pub use self::engine::DEFAULT_HOST;
 use self::engine::Engine;
 use self::jobs::Jobs;
+use self::note::Note;
 use self::pull::Pulls;
 use crate::task_dir::follow::{Follower, Tasks};
 use crate::task_dir::layout;
@@ -156,6 +158,11 @@ impl Shared {
     }
 
     fn revoke(&self, id: ExecutionId) -> io::Result<Claim> {
+        if let Some(note) = Note::read(&layout::execution_dir(&self.root, id))?
+            && note.claimed_at_ms.is_some()
+        {
+            return Ok(Claim::Claimed);
+        }
         let at_ms = u64::try_from(self.clock.now().as_millisecond()).unwrap_or_default();
         gate::revoke(&layout::create(&self.root, id, 0o700)?, at_ms)
     }

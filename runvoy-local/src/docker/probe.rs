@@ -110,10 +110,19 @@ impl Probe<'_> {
             }
             let life = self.engine.life(&self.name).await.map_err(|error| self.in_words(Step::Start, error))?;
             if !matches!(life, Some(Life::Running | Life::Created)) && !self.is_answered() {
-                return Err(Trouble::Failed(unseen(self.engine)));
+                return Err(Trouble::Failed(self.unusable()));
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// The agent was there, and ended without a word.
+    fn unusable(&self) -> String {
+        format!(
+            "the agent {} does not run in containers; point RUNVOY_AGENT at a runvoy-agent that is linked statically \
+             for the engine's architecture",
+            self.agent.display()
+        )
     }
 
     fn is_answered(&self) -> bool {

@@ -1,25 +1,27 @@
 //! One start, from its image to the claim of its command: tried again for as long as somebody may still want it.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use runvoy_core::id::ExecutionId;
 use runvoy_core::port::{Refusal, Refused, StartTask, TaskEvent, TaskState};
 use runvoy_task::{GateState, layout};
-use serde::{Deserialize, Serialize};
 
 use super::engine::Life;
 use super::error::EngineError;
 use super::image::Image;
+use super::note::Note;
 use super::pull::{self, Wanted};
 use super::refusal::{Step, Trouble, trouble};
 use super::{Shared, container, hand_over};
+use crate::task_dir::files as task_files;
 use crate::task_dir::follow::Follower;
 use crate::task_dir::gate;
-use crate::task_dir::layout::{CONTAINER, GRACE, create, execution_dir};
+use crate::task_dir::layout::{GRACE, create, execution_dir};
 use crate::task_dir::millis;
 
 /// What does not work so often never will.
@@ -31,11 +33,6 @@ const WATCH: Duration = Duration::from_millis(50);
 /// A container that has not claimed its command by then is no good.
 const CLAIM: Duration = Duration::from_mins(2);
 
-/// What a task's container is made of, beside its gate: it outlives the container.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Made {
-    pub(super) image_digest: String,
-}
 
 /// Makes the execution's directory. Whether its gate is still open.
 pub(super) fn prepare(root: &Path, id: ExecutionId, grace: Duration) -> io::Result<bool> {
@@ -134,15 +131,12 @@ fn begun_in_time(dir: &Path) -> Option<bool> {
 }
 
 fn is_decided(dir: &Path) -> bool {
-    matches!(gate::read(dir), Ok(Some(_)))
+    matches!(gate::read(dir), Ok(Some(_))) || matches!(Note::read(dir), Ok(Some(note)) if note.claimed_at_ms.is_some())
 }
 
 /// Notes what the container is made of, and makes the pipe for its agent.
 fn note(dir: &Path, image: &Image) -> io::Result<()> {
-    let made = Made { image_digest: image.digest.clone() };
-    let private = dir.join(format!("{CONTAINER}.new"));
-    fs::write(&private, serde_json::to_vec(&made)?)?;
-    fs::rename(private, dir.join(CONTAINER))?;
+    Note { image_digest: image.digest.clone(), claimed_at_ms: None }.write(dir)?;
     hand_over::make_pipe(dir)
 }
 
@@ -176,38 +170,40 @@ async fn made(shared: &Shared, task: &StartTask, image: &Image, dir: &Path) -> R
 async fn begin(shared: &Shared, task: &StartTask, dir: &Path, spec: &[u8]) -> Result<(), Trouble> {
     let name = container::name(task.id);
     let reference = task.request.container.image.as_deref().unwrap_or_default();
+    let is_told = AtomicBool::new(false);
     let alive = async {
         shared.engine.start(&name).await.map_err(|error| trouble(Step::Start, reference, error))?;
         while !is_decided(dir) {
             let life = shared.engine.life(&name).await;
             let is_over = matches!(life, Ok(None | Some(Life::Over)));
             if is_over && !is_decided(dir) {
-                return Err(died(dir));
+                return Err(died(dir, is_told.load(Ordering::Relaxed)));
             }
             tokio::time::sleep(WATCH).await;
         }
         Ok(())
     };
     let told = async {
-        hand_over::tell(dir, spec, || is_decided(dir)).await.map_err(|error| files(dir, &error))
+        let told = hand_over::tell(dir, spec, || is_decided(dir)).await;
+        is_told.store(true, Ordering::Relaxed);
+        told.map_err(|error| files(dir, &error))
     };
     // The start is not cut short: an engine may take that for a wish to stop it.
     futures_util::future::try_join(told, alive).await.map(drop)
 }
 
 /// An agent that ended before it claimed its command has said why, if it could.
-fn died(dir: &Path) -> Trouble {
-    let said = last_line(&dir.join(layout::AGENT_LOG)).unwrap_or_default();
+///
+/// Once it knew the command, another one must not: a command that is root could have removed what shows its claim.
+fn died(dir: &Path, is_told: bool) -> Trouble {
+    let said = last_line(dir).unwrap_or_default();
     let said = said.strip_prefix("runvoy-agent: ").unwrap_or(&said);
     let why = if said.is_empty() { "it left no word".to_owned() } else { said.to_owned() };
-    Trouble::Failed(format!("its container ended before the command began: {why}"))
+    let message = format!("its container ended before the command began: {why}");
+    if is_told { Trouble::Refused(Refusal { of: Refused::Start, message }) } else { Trouble::Failed(message) }
 }
 
-fn last_line(path: &Path) -> Option<String> {
-    let mut file = File::open(path).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(1024))).ok()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).ok()?;
+fn last_line(dir: &Path) -> Option<String> {
+    let bytes = task_files::read(dir, layout::AGENT_LOG).ok()??;
     String::from_utf8_lossy(&bytes).lines().next_back().map(str::to_owned)
 }

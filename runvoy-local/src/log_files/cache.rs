@@ -142,7 +142,7 @@ impl OpenLog {
         if let Some(segment) = lock(&self.open).get(&first) {
             return Ok(segment);
         }
-        let segment = Arc::new(Segment::open(&self.log, first)?);
+        let segment = Arc::new(Segment::open(&self.dir, first)?);
         lock(&self.open).put(first, Arc::clone(&segment));
         Ok(segment)
     }

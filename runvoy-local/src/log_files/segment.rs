@@ -12,6 +12,8 @@ use runvoy_task::block::{
 };
 use runvoy_task::layout;
 
+use crate::task_dir::files;
+
 /// Read at once: what an index entry may be off by, and a page of ordinary lines.
 const CHUNK: u64 = 256 * 1024;
 const _: () = assert!(CHUNK > (HEADER_LEN + MAX_PAYLOAD) as u64);
@@ -22,7 +24,8 @@ pub(super) struct Segment {
     pub(super) first: u64,
     blocks: File,
     index: OnceLock<File>,
-    index_path: PathBuf,
+    /// Of the execution.
+    dir: PathBuf,
 }
 
 /// An entry of an index: a hint, to be checked against the block that it names.
@@ -33,10 +36,10 @@ struct Entry {
 }
 
 impl Segment {
-    pub(super) fn open(log: &Path, first: u64) -> io::Result<Self> {
-        let blocks = File::open(log.join(layout::segment_name(first, layout::SEGMENT_EXTENSION)))?;
-        let index_path = log.join(layout::segment_name(first, layout::INDEX_EXTENSION));
-        Ok(Self { first, blocks, index: OnceLock::new(), index_path })
+    pub(super) fn open(dir: &Path, first: u64) -> io::Result<Self> {
+        let name = layout::segment_name(first, layout::SEGMENT_EXTENSION);
+        let blocks = files::open(dir, &[layout::LOG, &name])?;
+        Ok(Self { first, blocks, index: OnceLock::new(), dir: dir.to_owned() })
     }
 
     /// Offset of a block that holds event `wanted` or stands before it.
@@ -79,7 +82,8 @@ impl Segment {
             return Some(index);
         }
         // Made after the segment, so that it may not be there yet: then the segment is short, too.
-        let index = File::open(&self.index_path).ok()?;
+        let name = layout::segment_name(self.first, layout::INDEX_EXTENSION);
+        let index = files::open(&self.dir, &[layout::LOG, &name]).ok()?;
         Some(self.index.get_or_init(|| index))
     }
 

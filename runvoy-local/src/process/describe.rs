@@ -30,7 +30,7 @@ fn look(dir: &Path, id: ExecutionId, boot_id: &str) -> io::Result<TaskState> {
     if agent.boot_id != boot_id {
         return Ok(exited(dir)?.unwrap_or(TaskState::Gone));
     }
-    if dir.join(layout::CONTAINER).try_exists()? {
+    if layout::container_note(dir).try_exists()? {
         // Another executor's: what became of it, only its engine knows.
         return Ok(TaskState::Unknown);
     }

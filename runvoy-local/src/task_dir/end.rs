@@ -1,20 +1,18 @@
 //! How a task ended, by its agent's end record.
 
+use std::io;
 use std::path::Path;
-use std::{fs, io};
 
 use jiff::Timestamp;
 use runvoy_core::execution::LogSummary;
 use runvoy_core::port::TaskExit;
 use runvoy_task::{EndRecord, layout};
 
+use super::files;
+
 /// What the end record says; `None` while there is none.
 pub(crate) fn exit(dir: &Path) -> io::Result<Option<TaskExit>> {
-    let bytes = match fs::read(dir.join(layout::END)) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let Some(bytes) = files::read(dir, layout::END)? else { return Ok(None) };
     let end = EndRecord::from_json(&bytes).map_err(io::Error::other)?;
     let log = LogSummary {
         events: end.events,

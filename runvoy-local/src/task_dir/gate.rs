@@ -1,14 +1,14 @@
 //! The executor's side of the start gate.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use runvoy_core::port::Claim;
 use runvoy_task::{Gate, GateState, layout};
 
+use super::files;
 use super::layout::sync;
 
 /// Tells apart the private files of revokes that run at once.
@@ -32,18 +32,13 @@ pub(crate) fn revoke(dir: &Path, at_ms: u64) -> io::Result<Claim> {
 
 /// Who holds the gate; `None` while it is open.
 pub(crate) fn read(dir: &Path) -> io::Result<Option<Gate>> {
-    match fs::read(dir.join(layout::GATE)) {
-        Ok(bytes) => Gate::from_json(&bytes).map(Some).map_err(io::Error::other),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    let bytes = files::read(dir, layout::GATE)?;
+    bytes.map(|bytes| Gate::from_json(&bytes).map_err(io::Error::other)).transpose()
 }
 
 /// Complete and durable before it has the name that counts.
 fn link(dir: &Path, private: &Path, gate: &Gate) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(private)?;
-    file.write_all(&serde_json::to_vec(gate)?)?;
-    file.sync_all()?;
+    files::write_new(private, &serde_json::to_vec(gate)?)?.sync_all()?;
     match fs::hard_link(private, dir.join(layout::GATE)) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,

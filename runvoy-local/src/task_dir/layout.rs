@@ -10,8 +10,11 @@ use runvoy_core::id::ExecutionId;
 /// The grace that a run was started with, in milliseconds: a restarted server still needs it.
 pub(crate) const GRACE: &str = ".grace";
 
-/// What a task's container is made of: says that the task runs in one.
-pub(crate) const CONTAINER: &str = ".container";
+/// Where it stands what an execution's container is made of, and that it runs in one: beside its directory, out of the
+/// command's reach.
+pub(crate) fn container_note(dir: &Path) -> PathBuf {
+    dir.with_extension("container")
+}
 
 /// The directory of an execution: two levels, so that none of them grows too long to list.
 pub(crate) fn execution_dir(root: &Path, id: ExecutionId) -> PathBuf {

@@ -1,6 +1,7 @@
 //! The directory of an execution: what every executor of this machine shares, because the agent is the same everywhere.
 
 pub(crate) mod end;
+pub(crate) mod files;
 pub(crate) mod follow;
 pub(crate) mod gate;
 pub(crate) mod layout;

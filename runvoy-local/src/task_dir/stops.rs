@@ -12,6 +12,7 @@ use runvoy_core::id::ExecutionId;
 use runvoy_core::limits;
 use runvoy_task::{StopRequest, layout};
 
+use super::files;
 use super::layout::GRACE;
 
 /// What an agent gets beyond the grace before it counts as hung.
@@ -46,12 +47,12 @@ pub(crate) fn request(dir: &Path, grace: Option<Duration>) -> io::Result<()> {
     let grace_ms = grace.map(super::millis);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let private = dir.join(format!(".stop.{}.{number}", std::process::id()));
-    fs::write(&private, serde_json::to_vec(&StopRequest::new(grace_ms))?)?;
+    files::write_new(&private, &serde_json::to_vec(&StopRequest::new(grace_ms))?)?;
     fs::rename(&private, dir.join(layout::STOP))
 }
 
 /// The grace that the task was started with.
 pub(crate) fn own_grace(dir: &Path) -> Duration {
-    let text = fs::read_to_string(dir.join(GRACE)).ok();
+    let text = files::read(dir, GRACE).ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok());
     text.and_then(|text| text.parse().ok()).map_or(limits::MAX_GRACE, Duration::from_millis)
 }

@@ -1,0 +1,14 @@
+//! Commands in containers of a real Docker engine: found by `DOCKER_HOST`, else at its usual place.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
+mod containers;
+mod failures;
+mod hostile;
+mod images;
+mod many;
+mod support;
+
+mod conformance {
+    runvoy_core::executor_conformance!(crate::support::Containers::new().await);
+}
