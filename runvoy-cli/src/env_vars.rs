@@ -12,6 +12,8 @@ pub(crate) const API_KEY: &str = "RUNVOY_API_KEY";
 pub(crate) const USER_PREFIX: &str = "RUNVOY_USER_";
 /// Names the agent's executable.
 pub(crate) const AGENT: &str = "RUNVOY_AGENT";
+/// Names the Docker engine, as for its own client.
+pub(crate) const DOCKER_HOST: &str = "DOCKER_HOST";
 /// Names a file of certificates that checkouts trust beside the public authorities.
 pub(crate) const CA_BUNDLE: &str = "RUNVOY_CA_BUNDLE";
 /// Presets the first admin's key.
@@ -29,6 +31,7 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (API_KEY, "API key, instead of the file's"),
     ("RUNVOY_USER_<NAME>", "variable NAME of every `run`"),
     (AGENT, "agent executable of `local serve` and `local run`; the embedded one otherwise"),
+    (DOCKER_HOST, "Docker engine of `local serve` and `local run`: `unix://` or `tcp://`"),
     (CA_BUNDLE, "PEM file of further authorities that git checkouts trust"),
     ("HTTPS_PROXY, NO_PROXY", "how git checkouts reach their servers; lower case counts, too"),
     (ADMIN_API_KEY, "key of the first admin that `local serve` creates; ignored once there are users"),

@@ -23,6 +23,10 @@ mod data_dir;
 #[cfg(feature = "server")]
 mod server;
 
+#[cfg(all(feature = "server", feature = "docker", feature = "process", feature = "sqlite"))]
+mod both;
+#[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
+mod executors;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod guest;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
@@ -30,6 +34,8 @@ mod local;
 
 #[cfg(feature = "server")]
 pub use data_dir::{DataDir, DataDirError, ServerNote};
+#[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
+pub use executors::{ExecutorChoice, Sandbox};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 pub use local::{Guest, Local, LocalConfig, LocalError};
 #[cfg(any(feature = "docker", feature = "process"))]

@@ -1,4 +1,4 @@
-//! One machine's Runvoy, wired: SQLite, processes, log files, Cedar.
+//! One machine's Runvoy, wired: SQLite, containers or processes, log files, Cedar.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,19 +16,23 @@ use runvoy_task::Network;
 use tokio::task::JoinSet;
 
 use crate::data_dir::DataDir;
+use crate::executors::{self, ExecutorChoice, Sandbox};
 use crate::guest::WithGuest;
 use crate::log_files::LogFiles;
-use crate::process::{ProcessConfig, ProcessExecutor};
 use crate::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 
 /// What a front-end has to say. Nothing here is read from the environment.
 #[derive(Debug)]
 pub struct LocalConfig {
-    /// The agent's executable.
+    /// What runs commands.
+    pub executor: ExecutorChoice,
+    /// Where the Docker engine listens, `unix://…` or `tcp://…`; the usual place if absent.
+    pub docker_host: Option<String>,
+    /// The agent's executable; for containers one that is linked statically.
     pub agent: PathBuf,
-    /// The environment that every command starts from.
+    /// The environment that every process starts from; containers have their image's.
     pub base_env: BTreeMap<String, String>,
-    /// The user that commands run as; the server's own if absent.
+    /// The user that processes run as; the server's own if absent.
     pub run_as: Option<String>,
     /// Processes that a command may have, where the system can bind it.
     pub max_processes: Option<u64>,
@@ -67,6 +71,7 @@ fn failed<E: Into<BoxError>>(what: &'static str) -> impl FnOnce(E) -> LocalError
 #[derive(Debug)]
 pub struct Local {
     runvoy: Runvoy,
+    sandbox: Sandbox,
     /// Stopped when dropped; the tasks that it looks after go on.
     background: JoinSet<()>,
     dir: DataDir,
@@ -76,26 +81,19 @@ impl Local {
     /// Opens the data directory's stores, finds the tasks of an earlier server, and begins to look after them.
     ///
     /// Blocks for the few milliseconds that opening a database takes, so call it before serving. Needs a Tokio runtime.
-    pub fn start(dir: DataDir, config: LocalConfig) -> Result<Self, LocalError> {
+    pub async fn start(dir: DataDir, config: LocalConfig) -> Result<Self, LocalError> {
         let master_key =
             MasterKey::load_or_create(&dir.master_key()).map_err(failed("the master key is not usable"))?;
         let stores = SqliteStores::open(SqliteConfig { path: dir.database(), master_key })
             .map_err(failed("the database is not usable"))?;
-        let process = ProcessConfig {
-            base_env: config.base_env,
-            run_as: config.run_as,
-            max_processes: config.max_processes,
-            network: config.network,
-            ..ProcessConfig::new(dir.executions(), config.agent)
-        };
-        let executor = ProcessExecutor::new(process, Arc::new(SystemClock))
-            .map_err(failed("no command could be run"))?;
+        let (executor, sandbox) =
+            executors::choose(&dir.executions(), &config).await.map_err(failed("no command could be run"))?;
         let logs = LogFiles::new(dir.executions()).map_err(failed("the log files are not usable"))?;
         let runvoy = Runvoy::builder()
             .keys(with_guest(stores.key_store(), config.guest))
             .executions(stores.execution_store())
             .audit(stores.audit_log())
-            .executor(Arc::new(executor))
+            .executor(executor)
             .logs(Arc::new(logs))
             .authorizer(Arc::new(CedarAuthorizer::builtin()))
             .config(config.service)
@@ -105,12 +103,17 @@ impl Local {
         // Who owns the data directory knows that nobody else is at a start that was left half done.
         let first = ReconcileOptions { attempt_silence: Duration::ZERO };
         background.spawn(runvoy.clone().tend(config.reconcile_every, first));
-        Ok(Self { runvoy, background, dir })
+        Ok(Self { runvoy, sandbox, background, dir })
     }
 
     /// The service.
     pub fn runvoy(&self) -> &Runvoy {
         &self.runvoy
+    }
+
+    /// What keeps commands apart from the server.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
     }
 
     /// The HTTP API.

@@ -24,7 +24,7 @@ pub(crate) struct ServeArgs {
     /// Email address of the first admin
     #[arg(long, value_name = "EMAIL", default_value = "admin@localhost")]
     pub(crate) admin_email: String,
-    /// Listen on an address that is not loopback although commands are not kept apart from the server
+    /// Listen on an address that is not loopback although commands are processes, not kept apart from the server
     #[arg(long)]
     pub(crate) allow_unsandboxed: bool,
     #[command(flatten)]
@@ -54,7 +54,10 @@ pub(crate) struct PlaceArgs {
     /// What runs the commands
     #[arg(long, value_name = "EXECUTOR", default_value = "auto")]
     pub(crate) executor: ExecutorChoice,
-    /// Run commands as this user, which only root can; the supervisor of a command stays root
+    /// Image of a command that names none
+    #[arg(long, value_name = "IMAGE", default_value = "debian:stable-slim")]
+    pub(crate) default_image: String,
+    /// Run commands as processes of this user, which only root can; the supervisor of a command stays root
     #[arg(long, value_name = "USER")]
     pub(crate) run_as: Option<String>,
 }
@@ -62,8 +65,10 @@ pub(crate) struct PlaceArgs {
 /// What runs commands on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExecutorChoice {
-    /// The best there is
+    /// Containers where a Docker engine answers, else processes
     Auto,
+    /// Containers of the Docker engine that DOCKER_HOST names, else of the one at the usual place
+    Docker,
     /// Processes of this machine
     Process,
 }

@@ -9,7 +9,7 @@ mod setup;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(all(feature = "local", target_os = "linux"))]
-pub(crate) use local::{LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
+pub(crate) use local::{ExecutorChoice, LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
 pub(crate) use records::{
     HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, WaitArgs, WhoamiArgs,
 };

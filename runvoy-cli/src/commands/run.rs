@@ -188,7 +188,9 @@ impl Session<'_> {
     fn status(&mut self, status: &StatusData) {
         match status.status {
             Status::Queued | Status::Starting => {
-                self.progress.set(&format!("{} {}", Short(self.id), status.status.as_str().to_lowercase()));
+                let state = status.phase.clone().unwrap_or_else(|| status.status.as_str().to_lowercase());
+                let detail = status.detail.iter().map(|detail| format!(" ({detail})"));
+                self.progress.set(&format!("{} {state}{}", Short(self.id), detail.collect::<String>()));
             }
             _ => self.progress.clear(),
         }

@@ -21,6 +21,8 @@ pub(crate) fn runvoy(home: &Path) -> Command {
     if let Some(agent) = std::env::var_os("RUNVOY_AGENT") {
         command.env("RUNVOY_AGENT", agent);
     }
+    // What a machine happens to have must make no difference.
+    command.env("DOCKER_HOST", "unix:///nowhere/docker.sock");
     command.current_dir(home).stdin(Stdio::null());
     command
 }
@@ -29,13 +31,20 @@ pub(crate) struct Server {
     pub(crate) dir: TempDir,
     child: Option<Child>,
     pub(crate) endpoint: String,
+    /// The engine whose containers commands run in; `None` for processes.
+    engine: Option<String>,
 }
 
 impl Server {
     /// A server over an empty directory, on a free port.
     pub(crate) fn start() -> Self {
+        Self::with_engine(None)
+    }
+
+    /// The same, with containers of an engine.
+    pub(crate) fn with_engine(engine: Option<String>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut server = Self { dir, child: None, endpoint: String::new() };
+        let mut server = Self { dir, child: None, endpoint: String::new(), engine };
         server.start_on("127.0.0.1:0");
         server
     }
@@ -50,9 +59,18 @@ impl Server {
             .append(true)
             .open(self.dir.path().join("server.log"))
             .unwrap();
-        let mut child = runvoy(self.dir.path())
-            .args(["local", "serve", "--executor", "process", "--listen", listen, "--data-dir"])
+        let mut command = runvoy(self.dir.path());
+        let executor = match &self.engine {
+            Some(engine) => {
+                command.env("DOCKER_HOST", engine);
+                "auto"
+            }
+            None => "process",
+        };
+        let mut child = command
+            .args(["local", "serve", "--executor", executor, "--listen", listen, "--data-dir"])
             .arg(self.data_dir())
+            .args(["--default-image", "runvoy-test/busybox"])
             .env("RUNVOY_ADMIN_API_KEY", KEY)
             .stdout(Stdio::piped())
             .stderr(log)

@@ -14,6 +14,7 @@
 )]
 
 mod crash;
+mod docker;
 mod drain;
 mod harness;
 mod input;

@@ -21,7 +21,7 @@ pub(super) async fn run(context: &Context, args: &LocalRunArgs) -> Result<u8, Cl
     settings.on_interrupt = OnInterrupt::Kill;
     match DataDir::open(&place.data_dir) {
         Ok(dir) => {
-            let (local, key) = start(&place, dir)?;
+            let (local, key) = start(&place, dir).await?;
             let client = Client::in_process(local.router(), key);
             let code = execute(&client, &settings, context.printer).await;
             local.stop().await;
@@ -37,11 +37,11 @@ pub(super) async fn run(context: &Context, args: &LocalRunArgs) -> Result<u8, Cl
 }
 
 /// A server of this process alone. Its key is made for it and kept nowhere.
-fn start(place: &Place, dir: DataDir) -> Result<(Local, HeaderValue), CliError> {
+async fn start(place: &Place, dir: DataDir) -> Result<(Local, HeaderValue), CliError> {
     let key = ApiKey::generate();
     let header = settings::key_header(key.reveal())?;
     let config = place.config(&dir, Some(Guest { email: caller(), key }))?;
-    Ok((Local::start(dir, config).map_err(not_started)?, header))
+    Ok((Local::start(dir, config).await.map_err(not_started)?, header))
 }
 
 /// Who the records name: the user of this machine, if that makes an address.

@@ -3,11 +3,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use runvoy_core::Config;
-use runvoy_local::{DataDir, Guest, LocalConfig, Network, Secret};
+use runvoy_local::{DataDir, ExecutorChoice, Guest, LocalConfig, Network, Sandbox, Secret};
 
 use super::not_started;
 use crate::agent::Agent;
-use crate::args::PlaceArgs;
+use crate::args::{self, PlaceArgs};
 use crate::env_vars;
 use crate::error::{CliError, Kind};
 
@@ -19,6 +19,8 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Place {
     /// Directory for everything that is kept.
     pub(super) data_dir: PathBuf,
+    executor: ExecutorChoice,
+    default_image: String,
     run_as: Option<String>,
     agent: Agent,
 }
@@ -26,31 +28,46 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn new(args: &PlaceArgs) -> Result<Self, CliError> {
         let data_dir = args.data_dir.clone().map_or_else(default_data_dir, Ok)?;
-        Ok(Self { data_dir, run_as: args.run_as.clone(), agent: Agent::find()? })
+        let executor = match args.executor {
+            args::ExecutorChoice::Auto => ExecutorChoice::Auto,
+            args::ExecutorChoice::Docker => ExecutorChoice::Docker,
+            args::ExecutorChoice::Process => ExecutorChoice::Process,
+        };
+        let (default_image, run_as) = (args.default_image.clone(), args.run_as.clone());
+        Ok(Self { data_dir, executor, default_image, run_as, agent: Agent::find()? })
     }
 
     /// What the server is to be told.
     pub(super) fn config(&self, dir: &DataDir, guest: Option<Guest>) -> Result<LocalConfig, CliError> {
+        let docker_host = std::env::var(env_vars::DOCKER_HOST).ok().filter(|host| !host.is_empty());
         Ok(LocalConfig {
+            executor: self.executor,
+            docker_host,
             agent: self.agent.path(dir.path())?,
             base_env: base_env(),
             run_as: self.run_as.clone(),
             max_processes: None,
             network: network()?,
-            service: Config::default(),
+            service: Config { default_image: Some(self.default_image.clone()), ..Config::default() },
             guest,
             reconcile_every: RECONCILE_EVERY,
         })
     }
 
-    /// Says once, in the admin's words, what keeps commands apart from the server: nothing.
-    pub(super) fn trust_note(&self) -> String {
+    /// Says once, in the admin's words, what keeps commands apart from the server.
+    pub(super) fn trust_note(&self, sandbox: &Sandbox) -> String {
+        let instead = match sandbox {
+            Sandbox::Containers => {
+                return format!("commands run in containers, of `{}` unless they name an image", self.default_image);
+            }
+            Sandbox::Processes { instead } => instead.as_ref().map(|why| format!(": {why}")).unwrap_or_default(),
+        };
         let whom = match (&self.run_as, rustix_is_root()) {
             (Some(user), _) => format!("as user `{user}`"),
             (None, true) => "as root; `--run-as USER` makes them somebody else".to_owned(),
             (None, false) => "as the server's own user, who can read its data and keys".to_owned(),
         };
-        format!("commands run as processes of this machine, {whom}")
+        format!("commands run as processes of this machine, {whom}{instead}")
     }
 }
 

@@ -1,6 +1,6 @@
 use runvoy_core::id::Email;
 use runvoy_core::key::ApiKey;
-use runvoy_local::{Local, ServeLimits, ServerNote, serve as serve_router};
+use runvoy_local::{Local, Sandbox, ServeLimits, ServerNote, serve as serve_router};
 use tokio::net::TcpListener;
 
 use super::not_started;
@@ -17,19 +17,14 @@ const PROFILE: &str = "local";
 
 /// Serves until a signal ends it; a second one does not wait for what is under way.
 pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, CliError> {
-    if !args.listen.ip().is_loopback() && !args.allow_unsandboxed {
-        let what =
-            format!("{} is not loopback, and commands are not kept apart from the server", args.listen);
-        return Err(CliError::new(Kind::Config, what)
-            .hint("pass --allow-unsandboxed if everybody who has a key may be the server's user"));
-    }
     let admin: Email =
         args.admin_email.parse().map_err(|e| CliError::new(Kind::Usage, format!("--admin-email: {e}")))?;
     let mut signals = Signals::catch()?;
     let place = Place::new(&args.place)?;
     let dir = place::open(&place)?;
     let config = place.config(&dir, None)?;
-    let local = Local::start(dir, config).map_err(not_started)?;
+    let local = Local::start(dir, config).await.map_err(not_started)?;
+    must_be_allowed(args, local.sandbox())?;
     let listener = TcpListener::bind(args.listen).await.map_err(|e| {
         CliError::new(Kind::Config, format!("cannot listen on {}: {e}", args.listen))
             .hint("pass another --listen")
@@ -39,7 +34,7 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, Cli
     first_admin(context, &local, admin, &endpoint).await?;
     let note = ServerNote { pid: std::process::id(), endpoint: Some(endpoint.clone()) };
     local.data_dir().note(&note).map_err(not_started)?;
-    context.printer.note(&place.trust_note());
+    context.printer.note(&place.trust_note(local.sandbox()));
     context.printer.note(&format!(
         "data in {}; Ctrl-C or SIGTERM ends the server, commands go on",
         local.data_dir().path().display()
@@ -64,6 +59,16 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, Cli
     }
     local.stop().await;
     Ok(exit::OK)
+}
+
+/// Processes are of the server's own kind: whoever may run one may do what the server may.
+fn must_be_allowed(args: &ServeArgs, sandbox: &Sandbox) -> Result<(), CliError> {
+    if args.listen.ip().is_loopback() || args.allow_unsandboxed || *sandbox == Sandbox::Containers {
+        return Ok(());
+    }
+    let what = format!("{} is not loopback, and commands are not kept apart from the server", args.listen);
+    Err(CliError::new(Kind::Config, what)
+        .hint("pass --allow-unsandboxed if everybody who has a key may be the server's user"))
 }
 
 /// An empty data directory gets its first admin, and this user's configuration the key.
