@@ -79,10 +79,14 @@ fn the_limits_are_the_codes_own() {
     let rows: Vec<_> = section(&text, "limits").lines().skip(2).collect();
     let kib = |bytes: usize| format!("{} KiB", bytes / 1024);
     let seconds = |time: std::time::Duration| format!("{} s", time.as_secs());
+    let range = |range: &std::ops::RangeInclusive<u64>| format!("{} to {}", range.start(), range.end());
     let expected = [
         ("command, or its arguments together", kib(limits::COMMAND_BYTES)),
         ("variables", limits::ENV_VARIABLES.to_string()),
         ("names and values of the variables together", kib(limits::ENV_BYTES)),
+        ("`image`", format!("{} characters", limits::IMAGE_BYTES)),
+        ("`cpu`, units of 1/1024 core", range(&limits::CPU_UNITS)),
+        ("`memory`, MiB", range(&limits::MEMORY_MIB)),
         ("request body", kib(limits::BODY_BYTES)),
         ("log of one execution", format!("{} GiB", limits::LOG_BYTES >> 30)),
         ("line, before it is cut into parts", kib(limits::LINE_BYTES)),

@@ -14,5 +14,6 @@
 
 mod crash;
 mod fuse;
+mod images;
 mod service;
 mod world;

@@ -11,23 +11,27 @@ use runvoy_core::key::ApiKey;
 use runvoy_core::port::{AuditKind, AuditLog, ExecutionStore, Executor as _};
 use runvoy_core::state::{Reason, Status};
 use runvoy_core::testing::ManualClock;
-use runvoy_core::{Caller, Error, KillOutcome, ReconcileOptions, RequestContext, Runvoy};
+use runvoy_core::{Caller, Config, Error, KillOutcome, ReconcileOptions, RequestContext, Runvoy};
 use runvoy_local::memory::{MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLogs};
 use runvoy_task::EndReason;
 
 use super::world::World;
 
-struct Bench {
-    runvoy: Runvoy,
-    caller: Caller,
-    world: Arc<World>,
+pub(crate) struct Bench {
+    pub(crate) runvoy: Runvoy,
+    pub(crate) caller: Caller,
+    pub(crate) world: Arc<World>,
     clock: Arc<ManualClock>,
     executions: Arc<MemoryExecutionStore>,
     audit: Arc<MemoryAuditLog>,
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
+        Self::with(Config::default()).await
+    }
+
+    pub(crate) async fn with(config: Config) -> Self {
         let clock = Arc::new(ManualClock::default());
         let world = Arc::new(World::new(Arc::clone(&clock)));
         let executions = Arc::new(MemoryExecutionStore::default());
@@ -40,6 +44,7 @@ impl Bench {
             .audit(audit.clone())
             .authorizer(Arc::new(CedarAuthorizer::builtin()))
             .clock(clock.clone())
+            .config(config)
             .build()
             .unwrap();
         let key = ApiKey::generate();
@@ -48,7 +53,7 @@ impl Bench {
         Self { runvoy, caller, world, clock, executions, audit }
     }
 
-    async fn run(&self) -> runvoy_core::execution::Execution {
+    pub(crate) async fn run(&self) -> runvoy_core::execution::Execution {
         let request = RunRequest::new(Command::Shell("make".to_owned()));
         self.runvoy.run(&self.caller, request, None).await.unwrap()
     }
@@ -58,7 +63,7 @@ impl Bench {
         assert_eq!(report.failed, 0);
     }
 
-    async fn record(&self, id: runvoy_core::id::ExecutionId) -> runvoy_core::execution::Execution {
+    pub(crate) async fn record(&self, id: runvoy_core::id::ExecutionId) -> runvoy_core::execution::Execution {
         self.executions.get(id).await.unwrap().unwrap()
     }
 }
@@ -152,6 +157,7 @@ async fn every_end_of_a_task_has_its_status() {
         (EndReason::Exited, Some(7), Status::Failed, Reason::Exited),
         (EndReason::TimedOut, Some(143), Status::Failed, Reason::TimedOut),
         (EndReason::LogLimit, Some(137), Status::Failed, Reason::LogLimit),
+        (EndReason::OomKilled, Some(137), Status::Failed, Reason::OomKilled),
         (EndReason::WorkspaceFailed, None, Status::Failed, Reason::WorkspaceFailed),
         (EndReason::StartFailed, None, Status::Failed, Reason::StartFailed),
         (EndReason::Lost, None, Status::Failed, Reason::Lost),
@@ -169,6 +175,7 @@ async fn every_end_of_a_task_has_its_status() {
             started_at: now,
             finished_at: now,
             log: None,
+            image_digest: None,
         };
         let state = runvoy_core::port::TaskState::Exited(Box::new(exit));
         let event = runvoy_core::port::TaskEvent { id, state };

@@ -1,6 +1,7 @@
 //! A platform whose tasks start late, twice or never, as the test says.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use runvoy_core::clock::Clock as _;
 use runvoy_core::execution::TaskHandle;
 use runvoy_core::id::ExecutionId;
 use runvoy_core::port::{
-    Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskExit, TaskState,
+    Capabilities, Claim, Executor, ExecutorError, Progress, StartTask, TaskEvent, TaskExit, TaskState,
 };
 use runvoy_core::testing::ManualClock;
 use runvoy_task::EndReason;
@@ -34,11 +35,21 @@ pub(crate) struct World {
     clock: Arc<ManualClock>,
     /// Nobody can tell what is going on.
     fog: Mutex<bool>,
+    /// Whether tasks run in images.
+    images: AtomicBool,
+    /// How far all starts are.
+    progress: Mutex<Option<Progress>>,
 }
 
 impl World {
     pub(crate) fn new(clock: Arc<ManualClock>) -> Self {
-        Self { jobs: Mutex::default(), clock, fog: Mutex::new(false) }
+        Self {
+            jobs: Mutex::default(),
+            clock,
+            fog: Mutex::new(false),
+            images: AtomicBool::new(false),
+            progress: Mutex::default(),
+        }
     }
 
     fn jobs(&self) -> MutexGuard<'_, BTreeMap<ExecutionId, Job>> {
@@ -55,6 +66,14 @@ impl World {
 
     pub(crate) fn set_fog(&self, fog: bool) {
         *self.fog.lock().unwrap() = fog;
+    }
+
+    pub(crate) fn set_images(&self) {
+        self.images.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_progress(&self, progress: Option<Progress>) {
+        *self.progress.lock().unwrap() = progress;
     }
 
     /// A pending task reaches the gate.
@@ -88,6 +107,7 @@ impl World {
                 started_at: now,
                 finished_at: now,
                 log: None,
+                image_digest: None,
             });
         }
     }
@@ -123,7 +143,11 @@ impl World {
 #[async_trait]
 impl Executor for World {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+        let images = self.images.load(Ordering::Relaxed);
+        Capabilities { images, resources: images, ..Capabilities::default() }
+    }
+    fn progress(&self, _id: ExecutionId) -> Option<Progress> {
+        self.progress.lock().unwrap().clone()
     }
     async fn admit(&self) -> Result<(), ExecutorError> {
         Ok(())
