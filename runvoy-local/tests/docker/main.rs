@@ -7,6 +7,8 @@ mod failures;
 mod hostile;
 mod images;
 mod many;
+mod restart;
+mod same_as_docker;
 mod support;
 
 mod conformance {

@@ -1,0 +1,148 @@
+//! An engine that goes away under a running command: one of our own, since others have theirs.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use runvoy_core::port::{Executor, StartTask, TaskState};
+use runvoy_core::testing::executor::{describe, exit, until};
+use runvoy_task::EndReason;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::support::{BUSYBOX, Containers, PATIENCE, docker, processes_of, shell};
+
+/// An engine that can be stopped. Without networks, which would get in the way of the other one's.
+struct Engine {
+    dir: TempDir,
+    child: Option<Child>,
+    flags: &'static [&'static str],
+}
+
+impl Engine {
+    /// `None` where none can be started: that takes root, and a `dockerd`.
+    fn new(flags: &'static [&'static str]) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() || !docker(&["version"]).status.success() {
+            eprintln!("left out: no engine can be started here");
+            return None;
+        }
+        let mut engine = Self { dir: TempDir::new().unwrap(), child: None, flags };
+        engine.start();
+        let archive = engine.dir.path().join("image.tar");
+        let archive = archive.to_str().unwrap();
+        assert!(docker(&["save", "--output", archive, BUSYBOX]).status.success());
+        assert!(docker(&["--host", &engine.host(), "load", "--input", archive]).status.success());
+        Some(engine)
+    }
+
+    fn host(&self) -> String {
+        format!("unix://{}/docker.sock", self.dir.path().display())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "ended by hand")]
+    fn start(&mut self) {
+        let path = |name: &str| self.dir.path().join(name);
+        let log = std::fs::File::options().create(true).append(true).open(path("log")).unwrap();
+        let child = Command::new("dockerd")
+            .args(["--bridge", "none", "--iptables=false", "--host", &self.host()])
+            .arg("--data-root").arg(path("root"))
+            .arg("--exec-root").arg(path("exec"))
+            .arg("--pidfile").arg(path("pid"))
+            .args(self.flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("dockerd");
+        self.child = Some(child);
+        let since = Instant::now();
+        while !docker(&["--host", &self.host(), "version"]).status.success() {
+            let log = std::fs::read_to_string(path("log")).unwrap_or_default();
+            assert!(since.elapsed() < PATIENCE, "no engine: {log}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn end(&mut self, signal: Signal) {
+        let mut child = self.child.take().unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        child.wait().unwrap();
+    }
+
+    async fn containers(&self) -> Containers {
+        Containers::with(|config| config.host = self.host()).await
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.child.is_none() {
+            // What a killed engine left is taken over by a new one, and ends with that.
+            self.start();
+        }
+        let listed = docker(&["--host", &self.host(), "ps", "--all", "--quiet"]);
+        for id in String::from_utf8_lossy(&listed.stdout).lines() {
+            docker(&["--host", &self.host(), "rm", "--force", id]);
+        }
+        self.end(Signal::TERM);
+    }
+}
+
+fn offline(command: &str) -> StartTask {
+    let mut start = shell(command);
+    start.request.container.network = Some("none".to_owned());
+    start
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_outlives_its_engine_is_found_again() {
+    let Some(mut engine) = Engine::new(&["--live-restore"]) else { return };
+    let containers = engine.containers().await;
+    let start = offline("echo ready; while ! [ -e /tmp/go ]; do sleep 0.05; done; echo done; exit 3");
+    containers.begin(&start).await;
+    engine.end(Signal::TERM);
+    assert_eq!(describe(&*containers.executor, start.id).await, TaskState::Unknown);
+    // What is asked for meanwhile waits for the engine.
+    let meanwhile = offline("exit 4");
+    containers.executor.start(&meanwhile).await.unwrap();
+    assert!(containers.executor.admit().await.is_err());
+    assert_eq!(describe(&*containers.executor, meanwhile.id).await, TaskState::Pending);
+    engine.start();
+    assert_eq!(exit(&*containers.executor, meanwhile.id).await.exit_code, Some(4));
+    until(&*containers.executor, start.id, |state| matches!(state, TaskState::Running { .. })).await;
+    let name = format!("runvoy-{}", start.id);
+    let touched = docker(&["--host", &engine.host(), "exec", &name, "/bin/touch", "/tmp/go"]);
+    assert!(touched.status.success(), "{}", String::from_utf8_lossy(&touched.stderr));
+    assert_eq!(exit(&*containers.executor, start.id).await.exit_code, Some(3));
+    assert_eq!(containers.log(start.id).await[0], b"ready\ndone\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_ends_takes_its_containers_along_and_all_is_told() {
+    let Some(mut engine) = Engine::new(&[]) else { return };
+    let containers = engine.containers().await;
+    let start = offline("trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.05; done");
+    containers.begin(&start).await;
+    engine.end(Signal::TERM);
+    engine.start();
+    let exit = exit(&*containers.executor, start.id).await;
+    assert_eq!((exit.exit_code, exit.reason), (Some(5), EndReason::StoppedOutside));
+    assert_eq!(containers.log(start.id).await, [b"ready\nbye\n".to_vec(), Vec::new(), b"true".to_vec()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_killed_loses_its_containers() {
+    let Some(mut engine) = Engine::new(&[]) else { return };
+    let containers = engine.containers().await;
+    let start = offline("echo ready; exec sleep 600");
+    containers.begin(&start).await;
+    engine.end(Signal::KILL);
+    assert_eq!(describe(&*containers.executor, start.id).await, TaskState::Unknown);
+    engine.start();
+    let state = containers.over(start.id).await;
+    let is_lost = match &state {
+        TaskState::Exited(exit) => exit.reason == EndReason::StoppedOutside,
+        state => *state == TaskState::Gone,
+    };
+    assert!(is_lost, "{state:?}");
+    assert_eq!(processes_of(start.id), 0);
+}
