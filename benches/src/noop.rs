@@ -91,6 +91,7 @@ pub(crate) fn run(path: &Path) -> Result<()> {
         let runvoy = Runvoy::builder()
             .keys(stores.key_store())
             .executions(stores.execution_store())
+            .locks(stores.lock_manager())
             .audit(stores.audit_log())
             .executor(Arc::new(Noop))
             .logs(Arc::new(MemoryLogs::new(Arc::new(SystemClock))))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use runvoy_core::execution::{Execution, StartRequest, StopSignal};
+use runvoy_core::execution::{Asked, Execution, StartRequest, StopSignal};
 use runvoy_core::id::{Email, ExecutionId, RequestId};
 use runvoy_core::port::{LiveLimits, NewExecution};
 use runvoy_core::state::Status;
@@ -43,6 +43,7 @@ pub(crate) fn execution(user: &Email, number: u32) -> NewExecution {
         created_by_request_id: request_id,
         modified_by_request_id: request_id,
         log: None,
+        lock: None,
     };
     let request = StartRequest {
         command: CommandLine::Shell(COMMAND.to_owned()),
@@ -50,6 +51,7 @@ pub(crate) fn execution(user: &Email, number: u32) -> NewExecution {
         timeout,
         grace,
         stop_signal: StopSignal::default(),
+        asked: Asked::default(),
     };
     NewExecution { record, request, idempotency: None, limits: LiveLimits::default() }
 }

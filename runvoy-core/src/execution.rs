@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use jiff::Timestamp;
 use runvoy_task::CommandLine;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Email, ExecutionId, ParseIdError, RequestId};
+use crate::id::{Email, ExecutionId, LockName, ParseIdError, RequestId};
+use crate::locks::WhenHeld;
 use crate::state::{Reason, Status, allows};
 
 /// One command that somebody asked for: what stays of it for ever.
@@ -55,6 +57,8 @@ pub struct Execution {
     pub modified_by_request_id: RequestId,
     /// What its log holds, once it is whole.
     pub log: Option<LogSummary>,
+    /// The lock it holds, waits for, or held.
+    pub lock: Option<LockUse>,
 }
 
 impl Execution {
@@ -77,6 +81,7 @@ impl Execution {
         set(&mut self.task, patch.task.as_ref());
         set(&mut self.stop, patch.stop.as_ref());
         set(&mut self.log, patch.log.as_ref());
+        set(&mut self.lock, patch.lock.as_ref());
         if let Some(at) = attempted_at {
             self.attempted_at = *at;
         }
@@ -123,6 +128,8 @@ pub struct Patch {
     pub request_id: Option<RequestId>,
     /// What its log holds.
     pub log: Option<LogSummary>,
+    /// What became of its lock.
+    pub lock: Option<LockUse>,
 }
 
 impl Patch {
@@ -158,6 +165,29 @@ pub struct StopOrder {
     pub at: Timestamp,
     /// Seconds until `SIGKILL`; the run's own grace if absent.
     pub grace: Option<u64>,
+}
+
+/// An execution's part in a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockUse {
+    /// The lock.
+    pub name: LockName,
+    /// What if it is not free.
+    pub when_held: WhenHeld,
+    /// Seconds to wait for it at most.
+    pub max_wait: u64,
+    /// The fencing token it was granted with; `None` until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
+    /// When it was granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted_at: Option<Timestamp>,
+    /// Who took the lock from it without waiting for its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandoned_by: Option<Email>,
+    /// Who lost the lock to it and may still have run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_abandoned: Option<ExecutionId>,
 }
 
 /// What a log holds: taken from the agent's end record.
@@ -234,6 +264,20 @@ pub struct StartRequest {
     pub grace: Duration,
     /// The stop signal.
     pub stop_signal: StopSignal,
+    /// What else was asked, for whoever decides again when a lock is granted.
+    #[serde(default)]
+    pub asked: Asked,
+}
+
+/// What a policy may look at beside the command.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Where the request came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
 }
 
 impl fmt::Debug for StartRequest {

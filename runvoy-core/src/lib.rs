@@ -5,6 +5,7 @@ pub mod execution;
 pub mod id;
 pub mod key;
 pub mod limits;
+pub mod locks;
 pub mod log;
 pub mod state;
 
@@ -21,7 +22,7 @@ pub mod http;
 pub mod testing;
 
 pub use crate::runvoy::{
-    BuildError, Builder, Caller, Config, Error, ExecutionFilter, Follow, FollowItem, IdempotencyKey,
-    KillOutcome, LogQuery, LogRead, LogStart, ReconcileOptions, ReconcileReport, RequestContext, Runvoy,
-    SharedPage, Unauthenticated,
+    BuildError, Builder, Caller, Config, Error, ExecutionFilter, Follow, FollowItem, ForcedRelease,
+    IdempotencyKey, KillOutcome, LockView, LogQuery, LogRead, LogStart, ReconcileOptions, ReconcileReport,
+    RequestContext, Runvoy, SharedPage, Unauthenticated, Waiting,
 };

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// Longest command, in bytes; also the sum of an argument vector's.
 pub const COMMAND_BYTES: usize = 64 * 1024;
+/// Longest command as a shell would read it, in bytes: the command sees it as `RUNVOY_COMMAND`, and Linux takes no
+/// variable of more than 128 KiB (execve(2), `MAX_ARG_STRLEN`).
+pub const QUOTED_COMMAND_BYTES: usize = 127 * 1024;
 /// Most environment variables of one run.
 pub const ENV_VARIABLES: usize = 100;
 /// Names and values of a run's variables together, in bytes.
@@ -48,6 +51,14 @@ pub const START_TIMEOUT: Duration = Duration::from_mins(15);
 pub const ATTEMPT_SILENCE: Duration = Duration::from_mins(1);
 /// How long after its timeout a task that is still there is stopped from outside.
 pub const OVERRUN: Duration = Duration::from_mins(2);
+/// How long an execution waits for its lock when the request names none.
+pub const DEFAULT_MAX_WAIT: Duration = Duration::from_hours(1);
+/// Longest time that an execution may wait for its lock.
+pub const MAX_WAIT: Duration = Duration::from_hours(7 * 24);
+/// Executions that may wait for one lock, unless configured.
+pub const QUEUE_DEPTH: usize = 100;
+/// Executions that may be let wait for one lock at most.
+pub const MAX_QUEUE_DEPTH: usize = 1000;
 /// Longest wait of one request, in seconds.
 pub const WAIT_SECONDS: u64 = 20;
 /// Longest line, in bytes, before it is cut into events that continue each other.

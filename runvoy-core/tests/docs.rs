@@ -63,6 +63,8 @@ fn every_error_code_is_documented() {
         code::NOT_FOUND,
         code::METHOD_NOT_ALLOWED,
         code::IDEMPOTENCY_CONFLICT,
+        code::LOCK_HELD,
+        code::QUEUE_FULL,
         code::TOO_MANY_EXECUTIONS,
         code::SERVICE_UNAVAILABLE,
         code::DATABASE_ERROR,
@@ -99,6 +101,9 @@ fn the_limits_are_the_codes_own() {
         ("`grace`, unless given", seconds(limits::DEFAULT_GRACE)),
         ("`grace`, at most", seconds(limits::MAX_GRACE)),
         ("start of a task", seconds(limits::START_TIMEOUT)),
+        ("`max_wait`, unless given", seconds(limits::DEFAULT_MAX_WAIT)),
+        ("`max_wait`, at most", seconds(limits::MAX_WAIT)),
+        ("executions that wait for one lock", limits::QUEUE_DEPTH.to_string()),
     ];
     let expected: Vec<_> = expected.iter().map(|(what, value)| format!("| {what} | {value} |")).collect();
     assert_eq!(rows, expected);

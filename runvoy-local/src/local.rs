@@ -94,6 +94,7 @@ impl Local {
         let runvoy = Runvoy::builder()
             .keys(with_guest(stores.key_store(), config.guest))
             .executions(stores.execution_store())
+            .locks(stores.lock_manager())
             .audit(stores.audit_log())
             .executor(Arc::new(executor))
             .logs(Arc::new(logs))
@@ -121,6 +122,13 @@ impl Local {
     /// The data directory.
     pub fn data_dir(&self) -> &DataDir {
         &self.dir
+    }
+
+    /// Resolves if looking after tasks has ended, which it never should: whoever serves gives up then.
+    pub async fn background_ended(&mut self) {
+        if let Some(Err(error)) = self.background.join_next().await {
+            tracing::error!(%error, "the background work of the server has ended");
+        }
     }
 
     /// Stops looking after tasks, which go on, and gives the data directory back.

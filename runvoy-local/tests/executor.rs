@@ -279,6 +279,37 @@ async fn a_killed_agent_leaves_nothing_that_runs() {
     }
 }
 
+/// The inner half of an agent, which is the command's parent.
+fn supervisor(tasks: &Processes, id: ExecutionId) -> Pid {
+    let dir = tasks.dir(id).canonicalize().unwrap();
+    let is_inner = |process: &fs::DirEntry| {
+        let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let mut arguments = arguments.split(|byte| *byte == 0).skip(1);
+        arguments.next() == Some(b"init") && arguments.next() == Some(dir.as_os_str().as_encoded_bytes())
+    };
+    let found = fs::read_dir("/proc").unwrap().flatten().find(is_inner).expect("a supervisor");
+    Pid::from_raw(found.file_name().to_str().unwrap().parse().unwrap()).unwrap()
+}
+
+/// What a command of the server's own user can do to those who watch it, where there is no namespace.
+#[tokio::test]
+async fn a_command_that_halts_its_supervisor_and_kills_the_keeper_is_stopped_all_the_same() {
+    let tasks = Processes::with(|config| config.isolation = Isolation::Subreaper);
+    let id = ExecutionId::random();
+    tasks.begin(&tasks.task(id, Act::Sleep)).await;
+    let keeper = tasks.agent_pid(id);
+    kill_process(supervisor(&tasks, id), Signal::STOP).unwrap();
+    kill_process(keeper, Signal::KILL).unwrap();
+    let began = Instant::now();
+    while matches!(describe(&*tasks.executor, id).await, TaskState::Running { .. } | TaskState::Unknown) {
+        assert!(began.elapsed() < Duration::from_secs(30), "it lives for ever");
+        // As every pass of reconciliation does.
+        tasks.executor.stop(id, Some(Duration::ZERO)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(processes_of(id), 0);
+}
+
 /// Both halves of the agent at once, so that nobody of its own is left to clean up.
 #[tokio::test]
 async fn orphans_of_a_dead_agent_are_killed_before_it_is_gone() {
@@ -286,17 +317,8 @@ async fn orphans_of_a_dead_agent_are_killed_before_it_is_gone() {
     let id = ExecutionId::random();
     tasks.begin(&tasks.task(id, Act::Daemon)).await;
     let outer = tasks.agent_pid(id);
-    let dir = tasks.dir(id).canonicalize().unwrap();
     kill_process(outer, Signal::STOP).unwrap();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let is_inner = arguments.split(|byte| *byte == 0).nth(1) == Some(b"init")
-            && arguments.split(|byte| *byte == 0).nth(2) == Some(dir.as_os_str().as_encoded_bytes());
-        if is_inner {
-            let pid = entry.file_name().to_str().unwrap().parse().unwrap();
-            kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-        }
-    }
+    kill_process(supervisor(&tasks, id), Signal::KILL).unwrap();
     kill_process(outer, Signal::KILL).unwrap();
     let state = until(&*tasks.executor, id, |state| !matches!(state, TaskState::Running { .. })).await;
     assert_eq!(state, TaskState::Gone);

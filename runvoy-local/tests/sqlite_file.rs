@@ -163,7 +163,7 @@ fn a_file_of_a_newer_release_is_refused() {
     let connection = Connection::open(file(directory.path())).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
-    assert!(matches!(refusal(directory.path()), OpenProblem::Newer { version: 99, known: 1 }));
+    assert!(matches!(refusal(directory.path()), OpenProblem::Newer { version: 99, known: 2 }));
 }
 
 #[test]

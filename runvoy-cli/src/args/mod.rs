@@ -2,6 +2,7 @@
 
 #[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
+mod locks;
 mod records;
 mod run;
 mod setup;
@@ -10,10 +11,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(all(feature = "local", target_os = "linux"))]
 pub(crate) use local::{LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
+pub(crate) use locks::{LocksCommand, LocksListArgs, LocksReleaseArgs, LocksShowArgs};
 pub(crate) use records::{
     HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, WaitArgs, WhoamiArgs,
 };
-pub(crate) use run::{RunArgs, RunOptions};
+pub(crate) use run::{OnLockHeld, RunArgs, RunOptions};
 pub(crate) use setup::{CompletionsArgs, ConfigureArgs, DocsArgs, DocsFormat, VersionArgs};
 
 /// Run commands in ephemeral containers, without holding anybody's cloud credentials.
@@ -90,6 +92,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     List(ListArgs),
     Kill(KillArgs),
+    #[command(subcommand)]
+    Locks(LocksCommand),
     Wait(WaitArgs),
     Health(HealthArgs),
     Whoami(WhoamiArgs),

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use runvoy_core::id::IdPrefix;
+use runvoy_core::id::{IdPrefix, LockName};
 use runvoy_core::state::Status;
 
 use super::{OutputArgs, OutputFormat};
@@ -66,6 +66,9 @@ pub(crate) struct ListArgs {
     /// Only this user's
     #[arg(long, value_name = "EMAIL")]
     pub(crate) user: Option<String>,
+    /// Only those that want, hold or held this lock
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lock: Option<LockName>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use runvoy_core::id::LockName;
 
 /// Run a command, stream its output, and exit with its exit code
 ///
@@ -28,6 +29,15 @@ pub(crate) struct RunArgs {
     pub(crate) command: Vec<String>,
 }
 
+/// What an execution does when its lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum OnLockHeld {
+    /// It is refused
+    Fail,
+    /// It waits in line
+    Queue,
+}
+
 /// What a command runs with, here or on a server.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunOptions {
@@ -40,6 +50,18 @@ pub(crate) struct RunOptions {
     /// File of `NAME=VALUE` lines, read as `docker run` does: nothing is unquoted
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
+    /// Lock to hold while the command runs: two that hold the same never run at the same time
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lock: Option<LockName>,
+    /// What to do if the lock is held [default: fail]
+    #[arg(long, value_name = "WHAT", requires = "lock")]
+    pub(crate) on_lock_held: Option<OnLockHeld>,
+    /// Wait in line for the lock: short for `--on-lock-held queue`
+    #[arg(long, requires = "lock", conflicts_with = "on_lock_held")]
+    pub(crate) wait: bool,
+    /// How long to wait in line at most [default: 1h]
+    #[arg(long, value_name = "DURATION", requires = "lock", value_parser = super::duration)]
+    pub(crate) max_wait: Option<Duration>,
     /// How long the command may run, such as `90s`, `10m` or `1h30m` [default: the server's, 1h]
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     pub(crate) timeout: Option<Duration>,

@@ -107,6 +107,13 @@ impl Client {
         self.document(response).await
     }
 
+    /// Deletes something that answers with a document.
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<Document<T>, CliError> {
+        let call = Call { method: Method::DELETE, ..Call::get(path) };
+        let response = self.send(&call).await.map_err(|e| self.unreachable(e))?;
+        self.document(response).await
+    }
+
     /// The record of an execution, named by the beginning of its id.
     pub(crate) async fn execution(&self, id: &IdPrefix) -> Result<Document<ExecutionRecord>, CliError> {
         self.get(&format!("/executions/{}", id.as_str())).await

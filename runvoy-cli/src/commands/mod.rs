@@ -8,6 +8,7 @@ mod kill;
 mod list;
 #[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
+mod locks;
 mod logs;
 mod run;
 mod status;
@@ -53,6 +54,7 @@ pub(crate) fn dispatch(cli: Cli, printer: Printer) -> Result<u8, CliError> {
         Command::Status(args) => block_on(status::status(&context, &args)),
         Command::List(args) => block_on(list::list(&context, &args)),
         Command::Kill(args) => block_on(kill::kill(&context, &args)),
+        Command::Locks(command) => block_on(locks::locks(&context, &command)),
         Command::Wait(args) => block_on(wait::wait(&context, &args)),
         Command::Health(args) => block_on(health::health(&context, &args)),
         Command::Whoami(args) => block_on(whoami::whoami(&context, &args)),

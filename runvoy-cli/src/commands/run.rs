@@ -8,7 +8,8 @@ use runvoy_core::id::{ExecutionId, RequestId};
 use runvoy_core::state::Status;
 
 use super::Context;
-use crate::args::{RunArgs, RunOptions};
+use super::status::queued;
+use crate::args::{OnLockHeld, RunArgs, RunOptions};
 use crate::client::Client;
 use crate::client::stream::{FirstTry, Follow, FollowOptions, Format, Item};
 use crate::error::{CliError, Kind};
@@ -55,12 +56,23 @@ impl RunSettings {
             timeout: options.timeout.map(|timeout| timeout.as_secs()),
             grace: options.grace.map(|grace| grace.as_secs()),
             stop_signal: options.stop_signal.clone(),
+            lock: options.lock.as_ref().map(ToString::to_string),
+            on_lock_held: when_held(options).map(str::to_owned),
+            max_wait: options.max_wait.map(|wait| wait.as_secs()),
             cpu: options.cpu,
             memory: options.memory,
             ..RunRequest::new(command)
         };
         let idempotency_key = RequestId::random().to_string();
         Ok(Self { request, idempotency_key, on_interrupt: OnInterrupt::Detach })
+    }
+}
+
+fn when_held(options: &RunOptions) -> Option<&'static str> {
+    match (options.wait, options.on_lock_held) {
+        (true, _) | (_, Some(OnLockHeld::Queue)) => Some("queue"),
+        (false, Some(OnLockHeld::Fail)) => Some("fail"),
+        (false, None) => None,
     }
 }
 
@@ -102,7 +114,13 @@ pub(crate) async fn execute(
         }
     };
     let id = answer.execution_id;
-    progress.set(&format!("{} {}", Short(id), answer.status.as_str().to_lowercase()));
+    let status = StatusData {
+        status: answer.status,
+        status_reason: None,
+        position: answer.position,
+        holder: answer.holder,
+    };
+    progress.set(&in_words(id, &status));
     let options = FollowOptions { format: Format::Blocks, tail: None, first_try: FirstTry::Repeats };
     let session = Session {
         client,
@@ -113,6 +131,7 @@ pub(crate) async fn execute(
         output: Output::open()?,
         follow: Follow::new(client, id, options),
         on_interrupt: settings.on_interrupt,
+        is_queued: status.status == Status::Queued,
     };
     session.stream().await
 }
@@ -135,6 +154,15 @@ struct Session<'a> {
     output: Output,
     follow: Follow<'a>,
     on_interrupt: OnInterrupt,
+    /// It waits in line for its lock.
+    is_queued: bool,
+}
+
+/// What an execution that has not begun is about.
+fn in_words(id: ExecutionId, status: &StatusData) -> String {
+    let place = status.position.map(|position| queued(position, status.holder.as_ref()));
+    let place = place.map_or_else(String::new, |place| format!(": {place}"));
+    format!("{} {}{place}", Short(id), status.status.as_str().to_lowercase())
 }
 
 impl Session<'_> {
@@ -146,11 +174,13 @@ impl Session<'_> {
                 biased;
                 () = self.signals.next() => {
                     self.progress.clear();
-                    if interrupted || self.on_interrupt == OnInterrupt::Detach {
+                    let detaches = self.on_interrupt == OnInterrupt::Detach && !self.is_queued;
+                    if interrupted || detaches {
                         return Ok(self.leave(interrupted));
                     }
                     interrupted = true;
-                    self.printer.note(&format!("killing {}; interrupt again to leave at once", Short(self.id)));
+                    let what = if self.is_queued { "leaving the line with" } else { "killing" };
+                    self.printer.note(&format!("{what} {}; interrupt again to leave at once", Short(self.id)));
                     self.kill_while_listening().await?;
                 }
                 ready = self.output.ready(pending.is_some()) => match ready {
@@ -186,10 +216,9 @@ impl Session<'_> {
     }
 
     fn status(&mut self, status: &StatusData) {
+        self.is_queued = status.status == Status::Queued;
         match status.status {
-            Status::Queued | Status::Starting => {
-                self.progress.set(&format!("{} {}", Short(self.id), status.status.as_str().to_lowercase()));
-            }
+            Status::Queued | Status::Starting => self.progress.set(&in_words(self.id, status)),
             _ => self.progress.clear(),
         }
     }

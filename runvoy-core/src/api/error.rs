@@ -12,6 +12,9 @@ pub struct ErrorBody {
     /// What exactly, and what to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<String>,
+    /// Who holds the lock, for [`code::LOCK_HELD`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<super::HolderData>,
 }
 
 /// Values of [`ErrorBody::code`].
@@ -36,6 +39,10 @@ pub mod code {
     pub const BODY_TOO_LARGE: &str = "BODY_TOO_LARGE";
     /// The idempotency key stands for another request.
     pub const IDEMPOTENCY_CONFLICT: &str = "IDEMPOTENCY_CONFLICT";
+    /// The lock is held.
+    pub const LOCK_HELD: &str = "LOCK_HELD";
+    /// Too many wait for the lock.
+    pub const QUEUE_FULL: &str = "QUEUE_FULL";
     /// Too many executions are live.
     pub const TOO_MANY_EXECUTIONS: &str = "TOO_MANY_EXECUTIONS";
     /// The server does not take new work at the moment.

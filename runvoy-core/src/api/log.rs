@@ -59,6 +59,12 @@ pub struct StatusData {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "http", schema(value_type = Option<String>))]
     pub status_reason: Option<Reason>,
+    /// While it waits for its lock: its place in the line, 1 for the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<usize>,
+    /// While it waits for its lock: who holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<super::HolderData>,
 }
 
 /// The `block` event of a stream: consecutive events of one of the command's outputs.

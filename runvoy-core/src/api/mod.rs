@@ -2,13 +2,16 @@
 
 mod error;
 mod execution;
+mod lock;
 mod log;
 mod run;
 
 pub use error::{ErrorBody, code};
 pub use execution::{
-    ExecutionRecord, ExecutionSummary, Greeting, Health, KillAnswer, KillRequest, Me, StatusAnswer,
+    ExecutionRecord, ExecutionSummary, Greeting, Health, KillAnswer, KillRequest, LockUseData, Me,
+    StatusAnswer,
 };
+pub use lock::{HolderData, LockData, LocksAnswer, ReleaseAnswer, WaiterData};
 pub use log::{BlockData, EndData, GapData, LogPageAnswer, LogsAnswer, StatusData, sse};
 pub use run::{Command, RunAnswer, RunRequest};
 

@@ -33,6 +33,7 @@ impl ApiError {
             code: code.map(str::to_owned),
             // Existing clients feed the text to printf.
             details: details.map(|text| text.replace('%', "\u{ff05}")),
+            holder: None,
         };
         Self { status, body, cause: None }
     }
@@ -95,6 +96,16 @@ impl From<Error> for ApiError {
             Error::IdempotencyConflict => {
                 let details = Some(error.to_string());
                 Self::new(StatusCode::CONFLICT, "conflict", Some(code::IDEMPOTENCY_CONFLICT), details)
+            }
+            Error::LockHeld { holder, .. } => {
+                let details = Some(format!("{error}; wait for it with `--wait`, or try again later"));
+                let mut held = Self::new(StatusCode::CONFLICT, "lock held", Some(code::LOCK_HELD), details);
+                held.body.holder = holder.as_ref().map(Into::into);
+                held
+            }
+            Error::QueueFull { .. } => {
+                let details = Some(format!("{error}; try again later"));
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "queue full", Some(code::QUEUE_FULL), details)
             }
             Error::TooManyLive { .. } => {
                 let details = Some(format!("{error}; wait until one has ended, or kill one"));

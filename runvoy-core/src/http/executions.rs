@@ -39,6 +39,7 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for ExecutionPath {
         ("limit" = Option<u64>, Query, description = "10 unless given; 0 for all, streamed; else at most 1000"),
         ("status" = Option<String>, Query, description = "comma list; unknown ones match nothing"),
         ("user" = Option<String>, Query, description = "created by"),
+        ("lock" = Option<String>, Query, description = "that want, hold or held this lock"),
         ("since" = Option<String>, Query, description = "created at or after"),
         ("until" = Option<String>, Query, description = "created before"),
         ("after" = Option<String>, Query, description = "only what follows this execution in the list"),
@@ -63,6 +64,7 @@ pub(super) async fn list_executions(
     let filter = ExecutionFilter {
         statuses: params.get("status").map(statuses),
         user: params.parsed("user")?,
+        lock: params.parsed("lock")?,
         since: params.time("since")?,
         until: params.time("until")?,
     };
@@ -140,7 +142,11 @@ pub(super) async fn get_execution(
         None => runvoy.execution(&caller, &id).await?,
         Some(wait) => runvoy.wait(&caller, &id, wait).await?,
     };
-    Ok(Json(ExecutionRecord::new(&record, &runvoy.config().provider)))
+    let waiting = runvoy.waiting(&record).await?;
+    let mut answer = ExecutionRecord::new(&record, &runvoy.config().provider);
+    answer.position = waiting.as_ref().map(|waiting| waiting.position);
+    answer.holder = waiting.as_ref().and_then(|waiting| waiting.holder.as_ref()).map(Into::into);
+    Ok(Json(answer))
 }
 
 /// Where an execution is in its life.

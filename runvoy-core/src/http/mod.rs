@@ -4,6 +4,7 @@ mod auth;
 mod error;
 mod executions;
 mod json;
+mod locks;
 mod logs;
 mod meta;
 mod middleware;
@@ -34,6 +35,7 @@ pub fn router(runvoy: Runvoy) -> Router {
         .route("/openapi.json", get(move || async { meta::openapi(document) }))
         // Clients write collection roots with and without a slash at the end.
         .route("/executions/", get(executions::list_executions))
+        .route("/locks/", get(locks::list_locks))
         .with_state(runvoy.clone());
     Router::new()
         .nest(BASE_PATH, routes)
@@ -59,6 +61,8 @@ fn documented() -> OpenApiRouter<Runvoy> {
         .routes(routes!(executions::list_executions))
         .routes(routes!(executions::get_execution, executions::delete_execution))
         .routes(routes!(executions::get_status))
+        .routes(routes!(locks::list_locks))
+        .routes(routes!(locks::get_lock, locks::delete_lock))
         .routes(routes!(logs::get_logs))
         .routes(routes!(stream::get_stream))
 }

@@ -28,12 +28,15 @@ pub(super) async fn post_run(
     let key = idempotency_key(&headers)?;
     let request: RunRequest = body.parse()?;
     let record = runvoy.run(&caller, request, key).await?;
+    let waiting = runvoy.waiting(&record).await?;
     let answer = RunAnswer {
         execution_id: record.id,
         log_url: String::new(),
         status: record.status,
         command: record.command,
         image_id: record.image_id.unwrap_or_default(),
+        position: waiting.as_ref().map(|waiting| waiting.position),
+        holder: waiting.as_ref().and_then(|waiting| waiting.holder.as_ref()).map(Into::into),
     };
     Ok((StatusCode::ACCEPTED, Json(answer)))
 }

@@ -106,8 +106,13 @@ impl Follower {
     fn encode(&self, item: &FollowItem) -> Bytes {
         let record = self.follow.execution();
         match item {
-            FollowItem::Status(record) => {
-                let data = StatusData { status: record.status, status_reason: record.status_reason };
+            FollowItem::Status { execution, waiting } => {
+                let data = StatusData {
+                    status: execution.status,
+                    status_reason: execution.status_reason,
+                    position: waiting.as_ref().map(|waiting| waiting.position),
+                    holder: waiting.as_ref().and_then(|waiting| waiting.holder.as_ref()).map(Into::into),
+                };
                 event(sse::STATUS, None, &data)
             }
             FollowItem::Page(page) if self.format == Format::Blocks => page.encoded(encode_blocks),

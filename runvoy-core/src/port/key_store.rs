@@ -55,6 +55,9 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Takes a user's key back. Idempotent; [`StoreError::NotFound`] for an unknown user.
     async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError>;
 
+    /// A user, revoked ones included.
+    async fn user(&self, email: &Email) -> Result<Option<User>, StoreError>;
+
     /// Every user, by email.
     async fn list(&self) -> Result<Vec<User>, StoreError>;
 }

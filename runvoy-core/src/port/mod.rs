@@ -9,6 +9,7 @@ mod authorizer;
 mod execution_store;
 mod executor;
 mod key_store;
+mod lock_manager;
 mod log_source;
 mod store_error;
 
@@ -24,5 +25,6 @@ pub use executor::{
     Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskExit, TaskState, TaskWorkspace,
 };
 pub use key_store::{KeyRecord, KeyStore, User};
+pub use lock_manager::LockManager;
 pub use log_source::{LogEnd, LogError, LogItem, LogPage, LogSource, ReadLimit};
 pub use store_error::{BoxError, StoreError};

@@ -3,13 +3,14 @@ use std::sync::atomic::AtomicBool;
 
 use super::{Config, Inner, Runvoy, audit, changes, page_cache};
 use crate::clock::{SharedClock, SystemClock};
-use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LogSource};
+use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource};
 
 /// Puts a service together. Setters store, [`build`](Self::build) checks.
 #[derive(Default)]
 pub struct Builder {
     keys: Option<Arc<dyn KeyStore>>,
     executions: Option<Arc<dyn ExecutionStore>>,
+    locks: Option<Arc<dyn LockManager>>,
     executor: Option<Arc<dyn Executor>>,
     logs: Option<Arc<dyn LogSource>>,
     audit: Option<Arc<dyn AuditLog>>,
@@ -36,6 +37,12 @@ impl Builder {
     /// Records of executions.
     pub fn executions(mut self, executions: Arc<dyn ExecutionStore>) -> Self {
         self.executions = Some(executions);
+        self
+    }
+
+    /// Locks, and who waits for them.
+    pub fn locks(mut self, locks: Arc<dyn LockManager>) -> Self {
+        self.locks = Some(locks);
         self
     }
 
@@ -82,6 +89,7 @@ impl Builder {
             inner: Arc::new(Inner {
                 keys: self.keys.ok_or(missing("a key store", "keys"))?,
                 executions: self.executions.ok_or(missing("an execution store", "executions"))?,
+                locks: self.locks.ok_or(missing("a lock manager", "locks"))?,
                 executor: self.executor.ok_or(missing("an executor", "executor"))?,
                 logs: self.logs.ok_or(missing("a log source", "logs"))?,
                 audit: self.audit.ok_or(missing("an audit log", "audit"))?,

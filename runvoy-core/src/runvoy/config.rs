@@ -15,6 +15,8 @@ pub struct Config {
     pub max_live: Option<u64>,
     /// Executions of one user that may be live at once; `None` for any number.
     pub max_live_per_user: Option<u64>,
+    /// Executions that may wait for one lock, at most [`limits::MAX_QUEUE_DEPTH`].
+    pub queue_depth: usize,
     /// How long a command may run when the request does not say.
     pub default_timeout: Duration,
     /// How long a request may let its command run.
@@ -37,6 +39,7 @@ impl Default for Config {
             version: concat!("v", env!("CARGO_PKG_VERSION")).to_owned(),
             max_live: Some(limits::LIVE_EXECUTIONS),
             max_live_per_user: None,
+            queue_depth: limits::QUEUE_DEPTH,
             default_timeout: limits::DEFAULT_TIMEOUT,
             max_timeout: limits::MAX_TIMEOUT,
             log_limit: limits::LOG_BYTES,

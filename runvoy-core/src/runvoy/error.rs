@@ -1,4 +1,5 @@
-use crate::id::ParseIdError;
+use crate::id::{LockName, ParseIdError};
+use crate::locks::Holder;
 use crate::port::{
     Action, AuthorizerError, BoxError, ExecutorError, LiveScope, LogError, PolicyId, StoreError,
 };
@@ -39,6 +40,22 @@ pub enum Error {
     /// The idempotency key stands for another request.
     #[error("the idempotency key was used with a different request")]
     IdempotencyConflict,
+    /// The lock is held, and the run was not to wait.
+    #[error("the lock `{name}` is held{}", holder.as_ref().map(|h| format!(" by {} since {} (execution {})", h.user, h.since, h.execution)).unwrap_or_default())]
+    LockHeld {
+        /// The lock.
+        name: LockName,
+        /// Who holds it.
+        holder: Option<Holder>,
+    },
+    /// As many wait for the lock as may.
+    #[error("{depth} executions wait for the lock `{name}`, which is the limit")]
+    QueueFull {
+        /// The lock.
+        name: LockName,
+        /// How many may wait.
+        depth: usize,
+    },
     /// As many executions are live as may be.
     #[error("{limit} executions {}, which is the limit", match scope { LiveScope::Server => "are live on this server", LiveScope::User => "of yours are live" })]
     TooManyLive {

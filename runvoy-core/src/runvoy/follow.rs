@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::changes::Subscription;
-use super::{Caller, Error, LogStart, Runvoy, SharedPage};
+use super::{Caller, Error, LogStart, Runvoy, SharedPage, Waiting};
 use crate::execution::Execution;
 use crate::id::IdPrefix;
 use crate::log::Cursor;
@@ -13,8 +13,13 @@ use crate::state::{Reason, Status};
 /// What a follower is told.
 #[derive(Clone, Debug)]
 pub enum FollowItem {
-    /// The status is new to this follower. A terminal one is told by `End` alone.
-    Status(Box<Execution>),
+    /// The status, or the place in the line, is new to this follower. A terminal status is told by `End` alone.
+    Status {
+        /// The record.
+        execution: Box<Execution>,
+        /// Its place in the line for its lock, while it waits.
+        waiting: Option<Waiting>,
+    },
     /// More of the log.
     Page(Arc<SharedPage>),
     /// The last line was told and the execution has ended.
@@ -34,7 +39,7 @@ pub struct Follow {
     record: Execution,
     cursor: Option<Cursor>,
     changes: Subscription,
-    told: Option<(Status, Option<Reason>)>,
+    told: Option<(Status, Option<Reason>, Option<Waiting>)>,
     /// When the task was first seen to be over while its log had no end.
     waiting_for_end: Option<Instant>,
     ended: bool,
@@ -79,7 +84,7 @@ impl Follow {
                 return Ok(None);
             }
             self.record = self.runvoy.get_record(self.record.id).await?;
-            if let Some(status) = self.news_of_status() {
+            if let Some(status) = self.news_of_status().await? {
                 return Ok(Some(status));
             }
             let inner = &self.runvoy.inner;
@@ -113,8 +118,14 @@ impl Follow {
             // The command never ran: nothing is all there is.
             return Some(true);
         }
+        let settle = self.runvoy.inner.config.log_settle;
+        // Who comes late, or asks page by page, need not wait anew.
+        let now = self.runvoy.inner.clock.now();
+        let ended_long_ago = self.record.completed_at.is_some_and(|at| {
+            now.duration_since(at).max(jiff::SignedDuration::ZERO).unsigned_abs() >= settle
+        });
         let since = *self.waiting_for_end.get_or_insert_with(Instant::now);
-        (since.elapsed() >= self.runvoy.inner.config.log_settle).then_some(false)
+        (ended_long_ago || since.elapsed() >= settle).then_some(false)
     }
 
     /// Waits until there may be something new.
@@ -128,13 +139,17 @@ impl Follow {
         }
     }
 
-    fn news_of_status(&mut self) -> Option<FollowItem> {
-        let now = (self.record.status, self.record.status_reason);
-        if self.record.status.is_terminal() || self.told == Some(now) {
-            return None;
+    async fn news_of_status(&mut self) -> Result<Option<FollowItem>, Error> {
+        if self.record.status.is_terminal() {
+            return Ok(None);
+        }
+        let waiting = self.runvoy.waiting(&self.record).await?;
+        let now = (self.record.status, self.record.status_reason, waiting.clone());
+        if self.told.as_ref() == Some(&now) {
+            return Ok(None);
         }
         self.told = Some(now);
-        Some(FollowItem::Status(Box::new(self.record.clone())))
+        Ok(Some(FollowItem::Status { execution: Box::new(self.record.clone()), waiting }))
     }
 
     /// Reads the record anew.

@@ -4,6 +4,11 @@ use crate::key::ApiKey;
 use crate::port::{AuditEvent, AuditKind, User};
 
 impl Runvoy {
+    /// Whether nobody is known yet.
+    pub async fn is_new(&self) -> Result<bool, Error> {
+        Ok(self.inner.keys.list().await.map_err(Error::store("the key store"))?.is_empty())
+    }
+
     /// Creates the first admin, if nobody is known yet, and says whether it did.
     ///
     /// Of any number of calls at once one creates it. The key is the caller's to keep: only its hash is stored.

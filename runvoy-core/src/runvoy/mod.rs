@@ -9,6 +9,8 @@ mod error;
 mod follow;
 mod keys;
 mod kill;
+mod lock_admin;
+mod locks;
 mod logs;
 mod page_cache;
 mod quote;
@@ -29,6 +31,8 @@ pub use config::Config;
 pub use error::{Error, Unauthenticated};
 pub use follow::{Follow, FollowItem};
 pub use kill::KillOutcome;
+pub use lock_admin::{ForcedRelease, LockView};
+pub use locks::Waiting;
 pub use logs::{LogQuery, LogRead, LogStart};
 pub use page_cache::SharedPage;
 pub use read::ExecutionFilter;
@@ -36,7 +40,7 @@ pub use reconcile::{ReconcileOptions, ReconcileReport};
 pub use run::IdempotencyKey;
 
 use crate::clock::SharedClock;
-use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LogSource};
+use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource};
 
 /// The service: every operation that a front-end offers.
 ///
@@ -50,6 +54,7 @@ pub struct Runvoy {
 struct Inner {
     keys: Arc<dyn KeyStore>,
     executions: Arc<dyn ExecutionStore>,
+    locks: Arc<dyn LockManager>,
     executor: Arc<dyn Executor>,
     logs: Arc<dyn LogSource>,
     audit: Arc<dyn AuditLog>,

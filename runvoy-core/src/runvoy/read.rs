@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Caller, Error, Runvoy};
 use crate::execution::Execution;
-use crate::id::{Email, ExecutionId, IdPrefix};
+use crate::id::{Email, ExecutionId, IdPrefix, LockName};
 use crate::limits;
 use crate::port::{Action, ListPosition, ListQuery, Page, Resource};
 use crate::state::Status;
@@ -16,6 +16,8 @@ pub struct ExecutionFilter {
     pub statuses: Option<Vec<Status>>,
     /// Created by this user.
     pub user: Option<Email>,
+    /// That want, hold or held this lock.
+    pub lock: Option<LockName>,
     /// Created at or after.
     pub since: Option<Timestamp>,
     /// Created before.
@@ -62,6 +64,7 @@ impl Runvoy {
         let query = ListQuery {
             statuses: filter.statuses.clone(),
             user: filter.user.clone(),
+            lock: filter.lock.clone(),
             since: filter.since,
             until: filter.until,
             after,

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::locks::{Entered, run_context};
 use super::{Caller, Error, Runvoy, validate};
 use crate::api::RunRequest;
 use crate::execution::Execution;
 use crate::id::{ExecutionId, ParseIdError};
 use crate::limits;
-use crate::port::{Action, Created, Idempotency, LiveLimits, NewExecution, Resource, RunContext, StoreError};
+use crate::port::{Action, Created, Idempotency, LiveLimits, NewExecution, Resource, StoreError};
 use crate::state::Status;
 
 /// What makes a repeated run safe: 1 to 255 visible ASCII characters, scoped to its user.
@@ -49,17 +50,15 @@ impl Runvoy {
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Execution, Error> {
         self.check_run(caller).await?;
-        let image = request.image.clone();
-        let run = validate::run(request, &self.inner.config, &self.inner.executor.capabilities())?;
+        let mut run = validate::run(request, &self.inner.config, &self.inner.executor.capabilities())?;
         let now = self.inner.clock.now();
-        let context = RunContext {
-            command: &run.command,
-            image: image.as_deref(),
-            address: caller.context.address,
-            hour: hour_of_day(now),
-            ..RunContext::default()
-        };
+        run.start.asked.address = caller.context.address;
+        let lock = run.lock.as_ref().map(|lock| &lock.name);
+        let context = run_context(&run.command, &run.start, lock, now);
         let granted = self.authorize(caller, Action::Run, Resource::System, Some(context)).await?;
+        if let Some(lock) = lock {
+            self.authorize(caller, Action::UseLock, Resource::Lock(lock), Some(context)).await?;
+        }
         self.admit().await?;
 
         let new = self.new_execution(caller, &run, idempotency, now);
@@ -67,11 +66,25 @@ impl Runvoy {
         self.record(granted, Some(resource), Some(&run.command)).await?;
         let record = new.record.clone();
         match self.inner.executions.create(new).await {
+            Ok(Created::New) if record.lock.is_some() => self.take_or_wait(&record).await,
             Ok(Created::New) => self.start(&record, run.start).await,
             Ok(Created::Existing(record)) => self.finish_start(*record).await,
             Ok(Created::TooMany { scope, limit }) => Err(Error::TooManyLive { scope, limit }),
             Err(StoreError::Conflict { .. }) => Err(Error::IdempotencyConflict),
             Err(other) => Err(Error::store("the execution store")(other)),
+        }
+    }
+
+    /// Gets the lock of a new execution, or waits for it in line.
+    async fn take_or_wait(&self, record: &Execution) -> Result<Execution, Error> {
+        let name = || record.lock.as_ref().map(|lock| lock.name.clone());
+        match (self.enter(record).await?, name()) {
+            (Entered::In(record), _) => Ok(record),
+            (Entered::Held(holder), Some(name)) => Err(Error::LockHeld { name, holder }),
+            (Entered::Full, Some(name)) => {
+                Err(Error::QueueFull { name, depth: self.inner.config.queue_depth })
+            }
+            (_, None) => Ok(record.clone()),
         }
     }
 
@@ -85,12 +98,16 @@ impl Runvoy {
 
     /// A replay finishes what its creator left half done. The start gate makes a doubled start harmless.
     async fn finish_start(&self, record: Execution) -> Result<Execution, Error> {
-        if record.status != Status::Starting {
-            return Ok(record);
-        }
-        match self.stored_request(record.id).await? {
-            Some(request) => self.start(&record, request).await,
-            None => self.get_record(record.id).await,
+        match record.status {
+            Status::Queued => self.take_or_wait(&record).await,
+            Status::Starting => match self.stored_request(record.id).await? {
+                Some(request) => {
+                    let record = self.start(&record, request).await?;
+                    self.after_start(record).await
+                }
+                None => self.get_record(record.id).await,
+            },
+            _ => Ok(record),
         }
     }
 
@@ -108,7 +125,7 @@ impl Runvoy {
             owned_by: vec![caller.user.clone()],
             command: run.command.clone(),
             image_id: None,
-            status: Status::Starting,
+            status: if run.lock.is_some() { Status::Queued } else { Status::Starting },
             status_reason: None,
             status_detail: None,
             exit_code: None,
@@ -123,6 +140,7 @@ impl Runvoy {
             created_by_request_id: caller.context.request_id,
             modified_by_request_id: caller.context.request_id,
             log: None,
+            lock: run.lock.clone(),
         };
         NewExecution {
             record,
@@ -139,8 +157,4 @@ impl Runvoy {
             limits: LiveLimits { server: config.max_live, user: config.max_live_per_user },
         }
     }
-}
-
-fn hour_of_day(now: jiff::Timestamp) -> u8 {
-    u8::try_from(now.as_second().rem_euclid(86_400) / 3600).unwrap_or(0)
 }

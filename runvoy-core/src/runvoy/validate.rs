@@ -7,9 +7,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Config, Error, quote};
 use crate::api::RunRequest;
-use crate::execution::{StartRequest, StopSignal};
-use crate::id::is_variable_name;
+use crate::execution::{Asked, LockUse, StartRequest, StopSignal};
+use crate::id::{LockName, is_variable_name};
 use crate::limits;
+use crate::locks::WhenHeld;
 use crate::port::Capabilities;
 
 /// Variables that Runvoy itself sets.
@@ -21,6 +22,8 @@ pub(crate) struct ValidRun {
     pub(crate) start: StartRequest,
     /// The command as a shell reads it.
     pub(crate) command: String,
+    /// The lock it is to hold.
+    pub(crate) lock: Option<LockUse>,
     /// Hash of the canonical request.
     pub(crate) fingerprint: [u8; 32],
 }
@@ -43,8 +46,10 @@ pub(crate) fn run(request: RunRequest, config: &Config, can: &Capabilities) -> R
         None => StopSignal::default(),
         Some(name) => name.parse().map_err(Error::parse("stop_signal"))?,
     };
-    let start = StartRequest { command, env: request.env, timeout, grace, stop_signal };
-    let canonical = serde_json::to_vec(&start).map_err(|source| Error::Internal {
+    let lock = lock(request.lock.as_deref(), request.on_lock_held.as_deref(), request.max_wait)?;
+    let asked = Asked { image: request.image.filter(|image| !image.is_empty()), address: None };
+    let start = StartRequest { command, env: request.env, timeout, grace, stop_signal, asked };
+    let canonical = serde_json::to_vec(&(&start, &lock)).map_err(|source| Error::Internal {
         what: "a request could not be written",
         source: Box::new(source),
     })?;
@@ -52,7 +57,35 @@ pub(crate) fn run(request: RunRequest, config: &Config, can: &Capabilities) -> R
         CommandLine::Shell(line) => line.clone(),
         CommandLine::Args(args) => quote::join(args),
     };
-    Ok(ValidRun { command, fingerprint: Sha256::digest(&canonical).into(), start })
+    at_most("args", command.len(), limits::QUOTED_COMMAND_BYTES)?;
+    Ok(ValidRun { command, lock, fingerprint: Sha256::digest(&canonical).into(), start })
+}
+
+fn lock(
+    name: Option<&str>,
+    when_held: Option<&str>,
+    max_wait: Option<u64>,
+) -> Result<Option<LockUse>, Error> {
+    let when_held = match when_held {
+        None | Some("fail") => WhenHeld::Fail,
+        Some("queue") => WhenHeld::Queue,
+        Some(_) => return Err(Error::invalid("on_lock_held", "is `fail` or `queue`")),
+    };
+    let max_wait = match max_wait {
+        None => limits::DEFAULT_MAX_WAIT.as_secs(),
+        Some(seconds) => bounded("max_wait", seconds, 1, limits::MAX_WAIT.as_secs())?.as_secs(),
+    };
+    let name = name.filter(|name| !name.is_empty()).map(str::parse::<LockName>).transpose();
+    let name = name.map_err(Error::parse("lock"))?;
+    Ok(name.map(|name| LockUse {
+        name,
+        when_held,
+        max_wait,
+        token: None,
+        granted_at: None,
+        abandoned_by: None,
+        after_abandoned: None,
+    }))
 }
 
 /// What this server cannot do is refused by name, never passed over.
@@ -62,7 +95,6 @@ fn refuse_unsupported(request: &RunRequest, can: &Capabilities) -> Result<(), Er
         ("secrets", !request.secrets.is_empty(), "this server has no secret store"),
         ("git_repo", given(&request.git_repo), "this server cannot prepare a git workspace"),
         ("code", given(&request.code), "this server has no code store"),
-        ("lock", given(&request.lock), "this server has no lock manager"),
         ("image", given(&request.image) && can.images, "this server has no image registry"),
         ("cpu", request.cpu.is_some() && !can.resources, "this server's executor does not limit cpu"),
         (

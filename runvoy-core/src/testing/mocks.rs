@@ -1,20 +1,23 @@
 //! Mocks of the ports, by `mockall`: `MockKeyStore::new()`, then `expect_find()` and so on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use jiff::Timestamp;
 use mockall::mock;
 
 use crate::execution::{Execution, Patch, StartRequest, TaskHandle};
-use crate::id::{Email, ExecutionId, IdPrefix, RequestId, Role};
+use crate::id::{Email, ExecutionId, IdPrefix, LockName, RequestId, Role};
 use crate::key::HashedKey;
+use crate::locks::{LockAnswer, LockCommand, LockDocument};
 use crate::log::Cursor;
 use crate::port::{
     Action, AuditEvent, AuditLog, AuditRecord, Authorizer, AuthorizerError, AuthzRequest, Capabilities,
     Claim, Created, Decision, ExecutionStore, Executor, ExecutorError, KeyRecord, KeyStore, ListQuery,
-    LogError, LogPage, LogSource, NewExecution, Page, Principal, ReadLimit, StartTask, StoreError, TaskEvent,
-    TaskState, Transition, User,
+    LockManager, LogError, LogPage, LogSource, NewExecution, Page, Principal, ReadLimit, StartTask,
+    StoreError, TaskEvent, TaskState, Transition, User,
 };
 use crate::state::Status;
 
@@ -28,7 +31,25 @@ mock! {
         async fn insert(&self, user: User, key: HashedKey) -> Result<(), StoreError>;
         async fn bootstrap(&self, user: User, key: HashedKey) -> Result<bool, StoreError>;
         async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError>;
+        async fn user(&self, email: &Email) -> Result<Option<User>, StoreError>;
         async fn list(&self) -> Result<Vec<User>, StoreError>;
+    }
+}
+
+mock! {
+    /// A lock manager that does what a test tells it.
+    pub LockManager {}
+
+    #[async_trait]
+    impl LockManager for LockManager {
+        async fn command(
+            &self,
+            name: &LockName,
+            command: LockCommand,
+            now: Timestamp,
+        ) -> Result<LockAnswer, StoreError>;
+        async fn show(&self, name: &LockName) -> Result<Arc<LockDocument>, StoreError>;
+        async fn list(&self) -> Result<Vec<(LockName, Arc<LockDocument>)>, StoreError>;
     }
 }
 

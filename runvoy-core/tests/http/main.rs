@@ -16,5 +16,6 @@ mod contract;
 mod document;
 mod failures;
 mod limits;
+mod locks;
 mod logs;
 mod server;

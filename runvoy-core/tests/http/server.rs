@@ -11,11 +11,14 @@ use runvoy_core::clock::Clock as _;
 use runvoy_core::id::{RequestId, Role};
 use runvoy_core::key::ApiKey;
 use runvoy_core::log::Stream;
-use runvoy_core::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LogSource, User};
+use runvoy_core::port::{
+    AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource, User,
+};
 use runvoy_core::testing::ManualClock;
 use runvoy_core::{Config, ReconcileOptions, Runvoy};
 use runvoy_local::memory::{
-    MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLogs, Script, ScriptedExecutor,
+    MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLockManager, MemoryLogs, Script,
+    ScriptedExecutor,
 };
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -24,6 +27,7 @@ use tower::ServiceExt as _;
 pub(crate) struct Ports {
     pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) executions: Arc<dyn ExecutionStore>,
+    pub(crate) locks: Arc<dyn LockManager>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) logs: Arc<dyn LogSource>,
     pub(crate) audit: Arc<dyn AuditLog>,
@@ -101,6 +105,7 @@ impl Server {
         let mut ports = Ports {
             keys,
             executions: Arc::new(MemoryExecutionStore::default()),
+            locks: Arc::new(MemoryLockManager::default()),
             executor: if by_hand { Arc::new(manual.clone()) } else { Arc::new(scripted) },
             logs: logs.clone(),
             audit: Arc::new(MemoryAuditLog::default()),
@@ -111,6 +116,7 @@ impl Server {
         let runvoy = Runvoy::builder()
             .keys(ports.keys.clone())
             .executions(ports.executions.clone())
+            .locks(ports.locks.clone())
             .executor(ports.executor.clone())
             .logs(ports.logs.clone())
             .audit(ports.audit.clone())

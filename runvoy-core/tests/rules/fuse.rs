@@ -2,18 +2,20 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use jiff::Timestamp;
 use runvoy_core::execution::{Execution, Patch, StartRequest, TaskHandle};
-use runvoy_core::id::{Email, ExecutionId, IdPrefix, RequestId};
+use runvoy_core::id::{Email, ExecutionId, IdPrefix, LockName, RequestId};
 use runvoy_core::key::HashedKey;
+use runvoy_core::locks::{LockAnswer, LockCommand, LockDocument};
 use runvoy_core::log::Cursor;
 use runvoy_core::port::*;
 use runvoy_core::state::Status;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// When in a call the process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,19 +30,12 @@ pub(crate) struct Fuse {
     at: usize,
     moment: Moment,
     calls: AtomicUsize,
-    blown: AtomicBool,
-    bang: Notify,
+    bang: watch::Sender<bool>,
 }
 
 impl Fuse {
     pub(crate) fn new(at: usize, moment: Moment) -> Arc<Self> {
-        Arc::new(Self {
-            at,
-            moment,
-            calls: AtomicUsize::new(0),
-            blown: AtomicBool::new(false),
-            bang: Notify::new(),
-        })
+        Arc::new(Self { at, moment, calls: AtomicUsize::new(0), bang: watch::Sender::new(false) })
     }
 
     /// One that never blows.
@@ -49,24 +44,28 @@ impl Fuse {
     }
 
     pub(crate) fn is_blown(&self) -> bool {
-        self.blown.load(Ordering::SeqCst)
+        *self.bang.borrow()
     }
 
-    /// Runs what a process does; `None` if it died over it.
+    /// Runs what a process does; `None` if it died over it, or over something else that it did meanwhile.
     pub(crate) async fn live<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut bang = self.bang.subscribe();
         tokio::select! {
             biased;
-            () = self.bang.notified() => None,
+            _ = bang.wait_for(|blown| *blown) => None,
             done = work => Some(done),
         }
     }
 
     async fn call<T>(&self, effect: impl Future<Output = T>) -> T {
+        // Whoever runs beside this one gets its turn before and after every effect.
+        tokio::task::yield_now().await;
         let number = self.calls.fetch_add(1, Ordering::SeqCst);
         if self.is_blown() || (number == self.at && self.moment == Moment::BeforeTheEffect) {
             self.blow().await;
         }
         let answer = effect.await;
+        tokio::task::yield_now().await;
         if number == self.at {
             self.blow().await;
         }
@@ -74,8 +73,7 @@ impl Fuse {
     }
 
     async fn blow(&self) {
-        self.blown.store(true, Ordering::SeqCst);
-        self.bang.notify_one();
+        self.bang.send_replace(true);
         std::future::pending::<()>().await;
     }
 }
@@ -99,6 +97,9 @@ impl KeyStore for Fused<dyn KeyStore> {
     }
     async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError> {
         self.fuse.call(self.inner.revoke(email, request)).await
+    }
+    async fn user(&self, email: &Email) -> Result<Option<User>, StoreError> {
+        self.fuse.call(self.inner.user(email)).await
     }
     async fn list(&self) -> Result<Vec<User>, StoreError> {
         self.fuse.call(self.inner.list()).await
@@ -129,6 +130,24 @@ impl ExecutionStore for Fused<dyn ExecutionStore> {
     }
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
         self.fuse.call(self.inner.list(query)).await
+    }
+}
+
+#[async_trait]
+impl LockManager for Fused<dyn LockManager> {
+    async fn command(
+        &self,
+        name: &LockName,
+        command: LockCommand,
+        now: Timestamp,
+    ) -> Result<LockAnswer, StoreError> {
+        self.fuse.call(self.inner.command(name, command, now)).await
+    }
+    async fn show(&self, name: &LockName) -> Result<Arc<LockDocument>, StoreError> {
+        self.fuse.call(self.inner.show(name)).await
+    }
+    async fn list(&self) -> Result<Vec<(LockName, Arc<LockDocument>)>, StoreError> {
+        self.fuse.call(self.inner.list()).await
     }
 }
 

@@ -11,7 +11,7 @@ use runvoy_core::port::{
     Created, ExecutionStore, Idempotency, ListPosition, ListQuery, LiveLimits, LiveScope, NewExecution, Page,
     StoreError, Transition,
 };
-use runvoy_core::state::{Status, allows};
+use runvoy_core::state::{Reason, Status, allows};
 
 /// A record's place in the order of time.
 type Place = (Timestamp, ExecutionId);
@@ -50,7 +50,7 @@ impl State {
     /// The record that a live key of the same user stands for.
     fn by_key(&self, record: &Execution, key: &Idempotency) -> Result<Option<Execution>, StoreError> {
         match self.keys.get(&(record.created_by.clone(), key.key.clone())) {
-            Some((known, id)) if known.expires_at > record.created_at => {
+            Some((known, id)) if known.expires_at > record.created_at && !self.is_turned_away(*id) => {
                 if known.fingerprint != key.fingerprint {
                     return Err(StoreError::conflict("another request with this idempotency key"));
                 }
@@ -58,6 +58,12 @@ impl State {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Whether an execution did not get its lock: its key is free.
+    fn is_turned_away(&self, id: ExecutionId) -> bool {
+        let reason = self.records.get(&id).and_then(|record| record.execution.status_reason);
+        reason == Some(Reason::LockHeld)
     }
 
     fn exceeded(&self, user: &Email, limits: LiveLimits) -> Option<(LiveScope, u64)> {
@@ -215,8 +221,12 @@ impl ExecutionStore for MemoryExecutionStore {
         let state = self.state();
         let mut executions: Vec<Execution> = state
             .places(query)
+            .filter_map(|(_, id)| state.records.get(&id).map(|record| &record.execution))
+            .filter(|record| {
+                query.lock.is_none() || record.lock.as_ref().map(|lock| &lock.name) == query.lock.as_ref()
+            })
             .take(query.limit + 1)
-            .filter_map(|(_, id)| state.records.get(&id).map(|record| record.execution.clone()))
+            .cloned()
             .collect();
         let more = executions.len() > query.limit;
         executions.truncate(query.limit);

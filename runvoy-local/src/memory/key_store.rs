@@ -72,6 +72,10 @@ impl KeyStore for MemoryKeyStore {
         Ok(user.clone())
     }
 
+    async fn user(&self, email: &Email) -> Result<Option<User>, StoreError> {
+        Ok(self.state().users.get(email).cloned())
+    }
+
     async fn list(&self) -> Result<Vec<User>, StoreError> {
         Ok(self.state().users.values().cloned().collect())
     }

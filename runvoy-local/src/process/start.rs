@@ -1,5 +1,6 @@
 //! Starting an agent.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -95,7 +96,12 @@ fn spec(shared: &Shared, task: &StartTask, workdir: PathBuf) -> Result<TaskSpec,
         execution_id: task.id.to_string(),
         command: task.request.command.clone(),
         env,
-        dotenv: task.request.env.keys().cloned().collect(),
+        // Variables reach the disk only for those who asked for a workspace.
+        dotenv: if task.workspace.is_some() {
+            task.request.env.keys().cloned().collect()
+        } else {
+            BTreeSet::new()
+        },
         workdir,
         workspace: task.workspace.as_ref().map(|wanted| workspace(shared, wanted)).transpose()?,
         workspace_timeout_ms: TaskSpec::WORKSPACE_TIMEOUT_MS,

@@ -150,6 +150,11 @@ impl KeyStore for SqliteKeyStore {
         .await
     }
 
+    async fn user(&self, email: &Email) -> Result<Option<User>, StoreError> {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(users.values().find(|user| user.email == *email).cloned())
+    }
+
     async fn list(&self) -> Result<Vec<User>, StoreError> {
         let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
         let mut users: Vec<User> = users.values().cloned().collect();

@@ -8,7 +8,7 @@ use super::open::OpenProblem;
 pub(super) const APPLICATION_ID: i32 = 0x7276_6f79;
 
 /// Migration `n` stands at index `n - 1`. What is here never changes; what is new comes at the end.
-pub(super) const MIGRATIONS: &[&str] = &[V1];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
 
 const V1: &str = "
 CREATE TABLE meta (
@@ -93,6 +93,23 @@ CREATE TRIGGER audit_events_are_not_deleted BEFORE DELETE ON audit_events
 BEGIN SELECT RAISE(ABORT, 'audit events are never deleted'); END;
 ";
 
+/// Locks.
+const V2: &str = "
+CREATE TABLE locks (
+    name     TEXT NOT NULL PRIMARY KEY,
+    in_use   INTEGER NOT NULL, -- held, or waited for
+    document TEXT NOT NULL -- JSON: holder, token, waiters
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX locks_in_use ON locks (name) WHERE in_use;
+
+ALTER TABLE executions ADD COLUMN lock_name TEXT;
+ALTER TABLE executions ADD COLUMN lock_use TEXT; -- JSON: token, how long it waits, what became of it
+
+-- Costs nothing to those that want no lock.
+CREATE INDEX executions_by_lock ON executions (lock_name, status, created_at, id) WHERE lock_name IS NOT NULL;
+";
+
 /// The version of a file; 0 of an empty one.
 pub(super) fn version(connection: &Connection) -> Result<usize, OpenProblem> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -128,7 +145,7 @@ pub(super) fn migrate(
 mod tests {
     use super::*;
 
-    const NEXT: &[&str] = &[V1, "ALTER TABLE users ADD COLUMN note TEXT;"];
+    const NEXT: &[&str] = &[V1, V2, "ALTER TABLE users ADD COLUMN note TEXT;"];
 
     fn migrated(migrations: &[&str]) -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
@@ -150,16 +167,16 @@ mod tests {
         migrate(&mut from_one, 1, NEXT).unwrap();
         assert_eq!(schema(&from_empty), schema(&from_one));
         let reached: i64 = from_one.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(reached, 2);
+        assert_eq!(reached, 3);
     }
 
     #[test]
     fn a_migration_that_fails_leaves_the_file_as_it_was() {
         let mut connection = migrated(MIGRATIONS);
         let before = schema(&connection);
-        let broken = [V1, "CREATE TABLE extra (a TEXT);", "CREATE TABLE users (a TEXT);"];
-        migrate(&mut connection, 1, &broken).unwrap_err();
+        let broken = [V1, V2, "CREATE TABLE extra (a TEXT);", "CREATE TABLE users (a TEXT);"];
+        migrate(&mut connection, 2, &broken).unwrap_err();
         assert_eq!(schema(&connection), before);
-        assert_eq!(version(&connection).unwrap(), 1);
+        assert_eq!(version(&connection).unwrap(), 2);
     }
 }

@@ -29,7 +29,7 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, Cli
     let place = Place::new(&args.place)?;
     let dir = place::open(&place)?;
     let config = place.config(&dir, None)?;
-    let local = Local::start(dir, config).map_err(not_started)?;
+    let mut local = Local::start(dir, config).map_err(not_started)?;
     let listener = TcpListener::bind(args.listen).await.map_err(|e| {
         CliError::new(Kind::Config, format!("cannot listen on {}: {e}", args.listen))
             .hint("pass another --listen")
@@ -60,27 +60,45 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, Cli
     };
     tokio::select! {
         ended = server => ended.map_err(not_started)?,
+        () = local.background_ended() => {
+            let what = "the server's background work has ended, and nothing would be settled any more";
+            return Err(CliError::new(Kind::NotRun, what).hint("its log says why; start it again"));
+        }
         () = orders => context.printer.note("left at once; requests under way were cut off"),
     }
     local.stop().await;
     Ok(exit::OK)
 }
 
-/// An empty data directory gets its first admin, and this user's configuration the key.
+/// An empty data directory gets its first admin, and this user's configuration the key: that first, since a key that is
+/// kept nowhere opens nothing.
 async fn first_admin(context: &Context, local: &Local, email: Email, endpoint: &str) -> Result<(), CliError> {
     let preset = std::env::var(env_vars::ADMIN_API_KEY).ok().filter(|key| !key.is_empty());
-    let key = match &preset {
-        None => ApiKey::generate(),
-        Some(text) => ApiKey::parse(text)
-            .map_err(|e| CliError::new(Kind::Config, format!("{}: {e}", env_vars::ADMIN_API_KEY)))?,
-    };
-    let created = local.runvoy().bootstrap_admin(email.clone(), &key).await.map_err(not_started)?;
-    if !created {
+    if !local.runvoy().is_new().await.map_err(not_started)? {
         if preset.is_some() {
             context.printer.note(&format!("{} is ignored: there are users already", env_vars::ADMIN_API_KEY));
         }
         return Ok(());
     }
+    let key = match &preset {
+        None => ApiKey::generate(),
+        Some(text) => ApiKey::parse(text)
+            .map_err(|e| CliError::new(Kind::Config, format!("{}: {e}", env_vars::ADMIN_API_KEY)))?,
+    };
+    let place = match configure(&key, endpoint) {
+        Ok(place) => format!("; the key is in {place}"),
+        // Whoever presets a key has it.
+        Err(error) if preset.is_some() => format!("; the key could not be written down: {error}"),
+        Err(error) => return Err(error),
+    };
+    if local.runvoy().bootstrap_admin(email.clone(), &key).await.map_err(not_started)? {
+        context.printer.note(&format!("{email} is the first admin{place}"));
+    }
+    Ok(())
+}
+
+/// Writes the key into this user's configuration; answers where.
+fn configure(key: &ApiKey, endpoint: &str) -> Result<String, CliError> {
     let path = settings::config_path()?;
     let mut config = Config::read(&path)?.unwrap_or_default();
     let is_default = config.default.api_endpoint.is_none() && config.default.api_key.is_none();
@@ -91,8 +109,5 @@ async fn first_admin(context: &Context, local: &Local, email: Email, endpoint: &
     }
     config.write(&path)?;
     let profiles = if is_default { "profile `local` and the default one" } else { "profile `local`" };
-    context
-        .printer
-        .note(&format!("{email} is the first admin; the key is in {}, {profiles}", path.display()));
-    Ok(())
+    Ok(format!("{}, {profiles}", path.display()))
 }

@@ -21,10 +21,11 @@ pub(super) async fn print(
     };
     let end = read("limit=1&tail=0".to_owned()).await?.next;
     let mut beyond = None;
+    let mut last = None;
     let mut position = tail.map_or_else(String::new, |tail| format!("&tail={tail}"));
     loop {
         if beyond.is_none() {
-            // The first event that was not there yet; as long as there is none, a page that is not full is the last.
+            // The first event that was not there yet.
             beyond = read(format!("limit=1&after={end}"))
                 .await?
                 .events
@@ -37,9 +38,11 @@ pub(super) async fn print(
         for event in page.events.iter().take(old.unwrap_or(page.events.len())) {
             renderer.line(event).await?;
         }
-        if old.is_some() || page.events.len() < limits::PAGE || page.next == end {
+        // A page may be short without being the last: one of long lines ends after so many bytes.
+        if old.is_some() || page.next == end || Some(&page.next) == last.as_ref() {
             return renderer.finish().await;
         }
+        last = Some(page.next.clone());
         position = format!("&after={}", page.next);
     }
 }
