@@ -14,7 +14,7 @@ pub struct ErrorBody {
     pub details: Option<String>,
     /// Who holds the lock, for [`code::LOCK_HELD`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holder: Option<super::HolderData>,
+    pub holder: Option<Box<super::HolderData>>,
 }
 
 /// Values of [`ErrorBody::code`].

@@ -100,7 +100,7 @@ impl From<Error> for ApiError {
             Error::LockHeld { holder, .. } => {
                 let details = Some(format!("{error}; wait for it with `--wait`, or try again later"));
                 let mut held = Self::new(StatusCode::CONFLICT, "lock held", Some(code::LOCK_HELD), details);
-                held.body.holder = holder.as_ref().map(Into::into);
+                held.body.holder = holder.as_deref().map(|holder| Box::new(holder.into()));
                 held
             }
             Error::QueueFull { .. } => {

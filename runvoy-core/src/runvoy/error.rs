@@ -46,7 +46,7 @@ pub enum Error {
         /// The lock.
         name: LockName,
         /// Who holds it.
-        holder: Option<Holder>,
+        holder: Option<Box<Holder>>,
     },
     /// As many wait for the lock as may.
     #[error("{depth} executions wait for the lock `{name}`, which is the limit")]

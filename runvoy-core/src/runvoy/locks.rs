@@ -14,9 +14,9 @@ use crate::state::{Reason, Status};
 /// What became of an execution that wants a lock.
 pub(crate) enum Entered {
     /// It starts, waits, or has gone on since.
-    In(Execution),
+    In(Box<Execution>),
     /// The lock is held, and it does not wait.
-    Held(Option<Holder>),
+    Held(Option<Box<Holder>>),
     /// Too many wait.
     Full,
 }
@@ -39,7 +39,7 @@ enum Verdict {
 impl Runvoy {
     /// Asks for the lock of a QUEUED execution. The same execution may ask any number of times.
     pub(crate) async fn enter(&self, record: &Execution) -> Result<Entered, Error> {
-        let Some(lock) = &record.lock else { return Ok(Entered::In(record.clone())) };
+        let Some(lock) = &record.lock else { return Ok(Entered::In(Box::new(record.clone()))) };
         let command = LockCommand::Acquire {
             execution: record.id,
             user: record.created_by.clone(),
@@ -50,11 +50,13 @@ impl Runvoy {
             LockAnswer::Granted(holder) => {
                 let (record, next) = self.begin_turn(record, &holder).await?;
                 self.pass_on(&lock.name, next).await?;
-                Ok(Entered::In(record))
+                Ok(Entered::In(Box::new(record)))
             }
-            LockAnswer::Held(holder) => self.turn_away(record, "it is held", Entered::Held(holder)).await,
+            LockAnswer::Held(holder) => {
+                self.turn_away(record, "it is held", Entered::Held(holder.map(Box::new))).await
+            }
             LockAnswer::QueueFull => self.turn_away(record, "too many wait for it", Entered::Full).await,
-            _ => Ok(Entered::In(record.clone())),
+            _ => Ok(Entered::In(Box::new(record.clone()))),
         }
     }
 
@@ -63,7 +65,7 @@ impl Runvoy {
         let patch = self.ended(Reason::LockHeld, format!("the lock `{name}` was not to be had: {why}"));
         let record = self.end(record.id, &[Status::Queued], &patch).await?;
         let is_refused = record.status_reason == Some(Reason::LockHeld);
-        Ok(if is_refused { answer } else { Entered::In(record) })
+        Ok(if is_refused { answer } else { Entered::In(Box::new(record)) })
     }
 
     /// Starts the execution that holds a lock now; answers the next holder if it cannot be started.

@@ -79,7 +79,7 @@ impl Runvoy {
     async fn take_or_wait(&self, record: &Execution) -> Result<Execution, Error> {
         let name = || record.lock.as_ref().map(|lock| lock.name.clone());
         match (self.enter(record).await?, name()) {
-            (Entered::In(record), _) => Ok(record),
+            (Entered::In(record), _) => Ok(*record),
             (Entered::Held(holder), Some(name)) => Err(Error::LockHeld { name, holder }),
             (Entered::Full, Some(name)) => {
                 Err(Error::QueueFull { name, depth: self.inner.config.queue_depth })

@@ -520,7 +520,7 @@ fn plain_lives() -> Vec<Vec<Step>> {
         with_mending(
             &[
                 &[holds.clone(), Step::Run { instance: 0, key: 4, lock: Wants::OrFails(0) }, waits.clone()][..],
-                &[waits_too.clone()],
+                std::slice::from_ref(&waits_too),
                 &claim_all,
                 &exit_all,
                 &news_all,

@@ -180,7 +180,7 @@ async fn every_end_of_a_task_has_its_status() {
             log: None,
         };
         let state = runvoy_core::port::TaskState::Exited(Box::new(exit));
-        let event = runvoy_core::port::TaskEvent { id, state };
+        let event = TaskEvent { id, state };
         // Twice: news may be repeated.
         bench.runvoy.on_task_event(&event).await.unwrap();
         bench.runvoy.on_task_event(&event).await.unwrap();
