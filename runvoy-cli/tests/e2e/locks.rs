@@ -104,6 +104,7 @@ fn who_does_not_wait_is_told_who_holds_it() {
     let again =
         server.run(&["run", "--lock", "infra/prod", "--", "echo $RUNVOY_LOCK_NAME $RUNVOY_LOCK_TOKEN"]);
     assert_eq!(stdout(&again), "infra/prod 2\n", "{}", stderr(&again));
+    until("the release of the lock", || locks(&server) == Value::Array(vec![]));
     let nobody = server.run(&["locks", "release", "infra/prod", "--force"]);
     assert_eq!(nobody.status.code(), Some(66), "{}", stderr(&nobody));
 }

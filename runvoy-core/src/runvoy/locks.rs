@@ -52,12 +52,26 @@ impl Runvoy {
                 self.pass_on(&lock.name, next).await?;
                 Ok(Entered::In(Box::new(record)))
             }
+            LockAnswer::Held(Some(holder)) if self.free_if_over(&lock.name, &holder).await? => {
+                Box::pin(self.enter(record)).await
+            }
             LockAnswer::Held(holder) => {
                 self.turn_away(record, "it is held", Entered::Held(holder.map(Box::new))).await
             }
             LockAnswer::QueueFull => self.turn_away(record, "too many wait for it", Entered::Full).await,
             _ => Ok(Entered::In(Box::new(record.clone()))),
         }
+    }
+
+    /// Takes a lock from a holder that has ended and has not let go yet: whoever saw its end may come at once.
+    async fn free_if_over(&self, name: &LockName, holder: &Holder) -> Result<bool, Error> {
+        let store = Error::store("the execution store");
+        let record = self.inner.executions.get(holder.execution).await.map_err(store)?;
+        let is_over = record.is_none_or(|record| record.status.is_terminal());
+        if is_over {
+            self.pass_on(name, Some(holder.clone())).await?;
+        }
+        Ok(is_over)
     }
 
     async fn turn_away(&self, record: &Execution, why: &str, answer: Entered) -> Result<Entered, Error> {
