@@ -1,5 +1,6 @@
 //! The HTTP API: the only code in core that knows axum.
 
+mod audit;
 mod auth;
 mod error;
 mod executions;
@@ -61,6 +62,9 @@ fn documented() -> OpenApiRouter<Runvoy> {
         .routes(routes!(executions::get_status))
         .routes(routes!(logs::get_logs))
         .routes(routes!(stream::get_stream))
+        .routes(routes!(audit::get_audit))
+        .routes(routes!(audit::get_head))
+        .routes(routes!(audit::get_verification))
 }
 
 #[derive(OpenApi)]

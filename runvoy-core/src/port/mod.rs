@@ -12,7 +12,7 @@ mod key_store;
 mod log_source;
 mod store_error;
 
-pub use audit_log::{AuditEvent, AuditKind, AuditLog, AuditRecord};
+pub use audit_log::{AuditEvent, AuditKind, AuditLog};
 pub use authorizer::{
     Action, Authorizer, AuthorizerError, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext,
 };

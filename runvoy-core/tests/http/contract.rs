@@ -38,6 +38,9 @@ async fn every_route_and_role_as_the_matrix_says() {
         (Method::GET, execution(own, "/logs"), [200, 200, 200, 403]),
         (Method::GET, execution(own, "/logs/stream"), [200, 200, 200, 403]),
         (Method::DELETE, execution(own, ""), [204, 204, 204, 403]),
+        (Method::GET, "/audit".into(), [200, 403, 403, 403]),
+        (Method::GET, "/audit/head".into(), [200, 403, 403, 403]),
+        (Method::GET, "/audit/verify".into(), [200, 403, 403, 403]),
     ];
     for (method, path, expected) in rows {
         for (role, expected) in Role::ALL.into_iter().zip(expected) {
