@@ -245,7 +245,7 @@ async fn the_file_reads_sensibly() {
     let columns = "SELECT id || ' ' || status || ' ' || created_at || ' ' || timeout_seconds FROM executions";
     let row: String = connection.query_row(columns, [], |row| row.get(0)).unwrap();
     assert_eq!(row, format!("{} STARTING 2026-01-02T12:00:00.123Z 3600", record.id));
-    let event = "SELECT concat_ws(' ', seq, event ->> 'at', event ->> 'kind', event ->> 'address') FROM audit_events";
+    let event = "SELECT seq || ' ' || (event ->> 'at') || ' ' || (event ->> 'kind') || ' ' || (event ->> 'address') FROM audit_events";
     let row: String = connection.query_row(event, [], |row| row.get(0)).unwrap();
     assert_eq!(row, "1 2026-01-02T03:04:05.678Z allowed 192.0.2.7");
     let wal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
