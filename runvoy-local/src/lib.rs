@@ -22,10 +22,14 @@ mod server;
 mod guest;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod local;
+#[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
+mod policy_dir;
 
 #[cfg(feature = "server")]
 pub use data_dir::{DataDir, DataDirError, ServerNote};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 pub use local::{Guest, Local, LocalConfig, LocalError};
+#[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
+pub use policy_dir::{PolicyDirError, read_policies};
 #[cfg(feature = "server")]
 pub use server::{ServeLimits, serve};

@@ -19,5 +19,6 @@ mod harness;
 mod input;
 mod kill;
 mod local_run;
+mod policies;
 mod shell;
 mod state;
