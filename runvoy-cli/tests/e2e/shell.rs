@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Running, Server, stderr, stdout};
+use crate::harness::{Running, Server, stderr, stdout, until};
 
 #[test]
 fn exit_codes_come_through() {
@@ -153,6 +153,18 @@ fn a_follower_who_comes_late_sees_everything_and_is_told_the_end() {
     assert_eq!(stdout(&server.run(&["logs", &id])), expected);
     assert_eq!(server.run(&["wait", &id]).status.code(), Some(3));
     assert_eq!(stdout(&server.run(&["logs", "--tail", "2", &id])), "1000\nlast\n");
+}
+
+#[test]
+fn a_log_that_grows_faster_than_it_is_read_is_printed_as_it_was() {
+    let server = Server::start();
+    let id = server.detach("while :; do echo flood flood flood flood; done");
+    let printed = |tail: &str| stdout(&server.run(&["logs", "--tail", tail, &id])).lines().count();
+    until("there are lines", || printed("2000") == 2000);
+    for tail in [1, 999, 1000, 1001, 2000] {
+        assert_eq!(printed(&tail.to_string()), tail);
+    }
+    assert!(stdout(&server.run(&["logs", &id])).lines().count() >= 2000);
 }
 
 #[test]
