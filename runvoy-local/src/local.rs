@@ -21,6 +21,9 @@ use crate::log_files::LogFiles;
 use crate::process::{ProcessConfig, ProcessExecutor};
 use crate::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 
+/// Time for the last checkpoint.
+const ANCHOR: Duration = Duration::from_secs(5);
+
 /// What a front-end has to say. Nothing here is read from the environment.
 #[derive(Debug)]
 pub struct LocalConfig {
@@ -79,6 +82,7 @@ impl Local {
     pub fn start(dir: DataDir, config: LocalConfig) -> Result<Self, LocalError> {
         let master_key =
             MasterKey::load_or_create(&dir.master_key()).map_err(failed("the master key is not usable"))?;
+        let checkpoint_key = master_key.checkpoint_key();
         let stores = SqliteStores::open(SqliteConfig { path: dir.database(), master_key })
             .map_err(failed("the database is not usable"))?;
         let process = ProcessConfig {
@@ -96,6 +100,7 @@ impl Local {
             .executions(stores.execution_store())
             .locks(stores.lock_manager())
             .audit(stores.audit_log())
+            .checkpoint_key(checkpoint_key)
             .executor(Arc::new(executor))
             .logs(Arc::new(logs))
             .authorizer(Arc::new(CedarAuthorizer::builtin()))
@@ -131,10 +136,16 @@ impl Local {
         }
     }
 
-    /// Stops looking after tasks, which go on, and gives the data directory back.
+    /// Stops looking after tasks, which go on, anchors the audit log, and gives the data directory back.
     pub async fn stop(mut self) {
         self.runvoy.drain();
         self.background.shutdown().await;
+        let anchored = tokio::time::timeout(ANCHOR, self.runvoy.checkpoint_audit()).await;
+        if !matches!(anchored, Ok(Ok(_))) {
+            tracing::warn!(
+                "audit log not anchored: what was written since the last checkpoint can be cut off unseen"
+            );
+        }
     }
 }
 

@@ -13,6 +13,7 @@
     reason = "test code"
 )]
 
+mod audit;
 mod crash;
 mod drain;
 mod harness;
