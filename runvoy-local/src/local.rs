@@ -13,11 +13,13 @@ use runvoy_core::key::ApiKey;
 use runvoy_core::port::{BoxError, KeyStore, User};
 use runvoy_core::{Config, ReconcileOptions, Runvoy, http};
 use runvoy_task::Network;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::data_dir::DataDir;
 use crate::guest::WithGuest;
 use crate::log_files::LogFiles;
+use crate::policy_dir::PolicyDir;
 use crate::process::{ProcessConfig, ProcessExecutor};
 use crate::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 
@@ -43,6 +45,8 @@ pub struct LocalConfig {
     pub guest: Option<Guest>,
     /// Time between two passes of [`Runvoy::reconcile`].
     pub reconcile_every: Duration,
+    /// A directory of an organisation's own policies, which is followed.
+    pub policies: Option<PathBuf>,
 }
 
 /// An admin whose key is stored nowhere: for a process that is server and client in one.
@@ -73,6 +77,7 @@ pub struct Local {
     /// Stopped when dropped; the tasks that it looks after go on.
     background: JoinSet<()>,
     dir: DataDir,
+    reload: Arc<Notify>,
 }
 
 impl Local {
@@ -95,6 +100,9 @@ impl Local {
         let executor = ProcessExecutor::new(process, Arc::new(SystemClock))
             .map_err(failed("no command could be run"))?;
         let logs = LogFiles::new(dir.executions()).map_err(failed("the log files are not usable"))?;
+        let policies = config.policies.as_deref().map(PolicyDir::open).transpose();
+        let policies = policies.map_err(failed("the policies are refused"))?;
+        let builtin = || Arc::new(CedarAuthorizer::builtin());
         let runvoy = Runvoy::builder()
             .keys(with_guest(stores.key_store(), config.guest))
             .executions(stores.execution_store())
@@ -103,7 +111,7 @@ impl Local {
             .checkpoint_key(checkpoint_key)
             .executor(Arc::new(executor))
             .logs(Arc::new(logs))
-            .authorizer(Arc::new(CedarAuthorizer::builtin()))
+            .authorizer(policies.as_ref().map_or_else(builtin, PolicyDir::authorizer))
             .config(config.service)
             .build()
             .map_err(failed("a port is missing"))?;
@@ -111,7 +119,16 @@ impl Local {
         // Who owns the data directory knows that nobody else is at a start that was left half done.
         let first = ReconcileOptions { attempt_silence: Duration::ZERO };
         background.spawn(runvoy.clone().tend(config.reconcile_every, first));
-        Ok(Self { runvoy, background, dir })
+        let reload = Arc::new(Notify::new());
+        if let Some(policies) = policies {
+            background.spawn(policies.follow(runvoy.clone(), Arc::clone(&reload)));
+        }
+        Ok(Self { runvoy, background, dir, reload })
+    }
+
+    /// What has the directory of policies read again.
+    pub fn policy_reload(&self) -> PolicyReload {
+        PolicyReload(Arc::clone(&self.reload))
     }
 
     /// The service.
@@ -146,6 +163,17 @@ impl Local {
                 "audit log not anchored: what was written since the last checkpoint can be cut off unseen"
             );
         }
+    }
+}
+
+/// Asks for the directory of policies to be read again, soon; without one it does nothing.
+#[derive(Clone, Debug)]
+pub struct PolicyReload(Arc<Notify>);
+
+impl PolicyReload {
+    /// Asks.
+    pub fn ask(&self) {
+        self.0.notify_one();
     }
 }
 

@@ -21,5 +21,6 @@ mod input;
 mod kill;
 mod local_run;
 mod locks;
+mod policies;
 mod shell;
 mod state;
