@@ -1,6 +1,7 @@
 //! The shapes of the HTTP API, for servers and clients alike.
 
 mod audit;
+mod authz;
 mod error;
 mod execution;
 mod lock;
@@ -8,6 +9,7 @@ mod log;
 mod run;
 
 pub use audit::{AuditHead, AuditVerification};
+pub use authz::{AuthzAnswer, AuthzCheck, PoliciesAnswer, PolicyData};
 pub use error::{ErrorBody, code};
 pub use execution::{
     ExecutionRecord, ExecutionSummary, Greeting, Health, KillAnswer, KillRequest, LockUseData, Me,

@@ -2,6 +2,7 @@
 
 mod audit;
 mod auth;
+mod authz;
 mod error;
 mod executions;
 mod json;
@@ -66,6 +67,8 @@ fn documented() -> OpenApiRouter<Runvoy> {
         .routes(routes!(locks::get_lock, locks::delete_lock))
         .routes(routes!(logs::get_logs))
         .routes(routes!(stream::get_stream))
+        .routes(routes!(authz::post_check))
+        .routes(routes!(authz::list_policies))
         .routes(routes!(audit::get_audit))
         .routes(routes!(audit::get_head))
         .routes(routes!(audit::get_verification))
