@@ -4,6 +4,7 @@ mod audit;
 #[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
 mod locks;
+mod policies;
 mod records;
 mod run;
 mod setup;
@@ -14,6 +15,9 @@ pub(crate) use audit::{AuditArgs, AuditCommand, AuditVerifyArgs};
 #[cfg(all(feature = "local", target_os = "linux"))]
 pub(crate) use local::{LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
 pub(crate) use locks::{LocksCommand, LocksListArgs, LocksReleaseArgs, LocksShowArgs};
+#[cfg(all(feature = "local", target_os = "linux"))]
+pub(crate) use policies::PoliciesCheckArgs;
+pub(crate) use policies::{CanIArgs, PoliciesCommand, PoliciesExplainArgs, PoliciesListArgs};
 pub(crate) use records::{
     HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, WaitArgs, WhoamiArgs,
 };
@@ -100,6 +104,9 @@ pub(crate) enum Command {
     Health(HealthArgs),
     Whoami(WhoamiArgs),
     Audit(AuditArgs),
+    CanI(Box<CanIArgs>),
+    #[command(subcommand)]
+    Policies(PoliciesCommand),
     Configure(ConfigureArgs),
     #[cfg(all(feature = "local", target_os = "linux"))]
     #[command(subcommand)]
