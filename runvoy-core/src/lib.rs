@@ -25,5 +25,5 @@ pub mod testing;
 pub use crate::runvoy::{
     AuditFilter, AuditPage, BuildError, Builder, Caller, CanI, Config, Error, ExecutionFilter, Follow,
     FollowItem, ForcedRelease, IdempotencyKey, KillOutcome, LockView, LogQuery, LogRead, LogStart,
-    ReconcileOptions, ReconcileReport, RequestContext, Runvoy, SharedPage, Unauthenticated, Waiting,
+    ReconcileOptions, ReconcileReport, RequestContext, Runvoy, SharedPage, Trace, Unauthenticated, Waiting,
 };

@@ -19,7 +19,7 @@ pub(crate) use locks::{LocksCommand, LocksListArgs, LocksReleaseArgs, LocksShowA
 pub(crate) use policies::PoliciesCheckArgs;
 pub(crate) use policies::{CanIArgs, PoliciesCommand, PoliciesExplainArgs, PoliciesListArgs};
 pub(crate) use records::{
-    HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, WaitArgs, WhoamiArgs,
+    HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, TraceArgs, WaitArgs, WhoamiArgs,
 };
 pub(crate) use run::{OnLockHeld, RunArgs, RunOptions};
 pub(crate) use setup::{CompletionsArgs, ConfigureArgs, DocsArgs, DocsFormat, VersionArgs};
@@ -104,6 +104,7 @@ pub(crate) enum Command {
     Health(HealthArgs),
     Whoami(WhoamiArgs),
     Audit(AuditArgs),
+    Trace(TraceArgs),
     CanI(Box<CanIArgs>),
     #[command(subcommand)]
     Policies(PoliciesCommand),

@@ -24,3 +24,4 @@ mod locks;
 mod policies;
 mod shell;
 mod state;
+mod trace;

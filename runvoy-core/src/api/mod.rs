@@ -7,6 +7,7 @@ mod execution;
 mod lock;
 mod log;
 mod run;
+mod trace;
 
 pub use audit::{AuditHead, AuditVerification};
 pub use authz::{AuthzAnswer, AuthzCheck, PoliciesAnswer, PolicyData};
@@ -18,6 +19,7 @@ pub use execution::{
 pub use lock::{HolderData, LockData, LocksAnswer, ReleaseAnswer, WaiterData};
 pub use log::{BlockData, EndData, GapData, LogPageAnswer, LogsAnswer, StatusData, sse};
 pub use run::{Command, RunAnswer, RunRequest};
+pub use trace::{NamedImage, NamedResource, RelatedResources, TraceAnswer, TraceEvent, TraceUser};
 
 /// Where every route lives.
 pub const BASE_PATH: &str = "/api/v1";

@@ -11,8 +11,10 @@ mod logs;
 mod meta;
 mod middleware;
 mod query;
+mod request_log;
 mod run;
 mod stream;
+mod trace;
 
 use axum::Router;
 use axum::routing::get;
@@ -69,6 +71,7 @@ fn documented() -> OpenApiRouter<Runvoy> {
         .routes(routes!(stream::get_stream))
         .routes(routes!(authz::post_check))
         .routes(routes!(authz::list_policies))
+        .routes(routes!(trace::get_trace))
         .routes(routes!(audit::get_audit))
         .routes(routes!(audit::get_head))
         .routes(routes!(audit::get_verification))

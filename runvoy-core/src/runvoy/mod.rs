@@ -22,6 +22,7 @@ mod run;
 mod start;
 mod task_event;
 mod tend;
+mod trace;
 mod validate;
 
 use std::sync::Arc;
@@ -44,10 +45,13 @@ pub use page_cache::SharedPage;
 pub use read::ExecutionFilter;
 pub use reconcile::{ReconcileOptions, ReconcileReport};
 pub use run::IdempotencyKey;
+pub use trace::Trace;
 
 use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;
-use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource};
+use crate::port::{
+    AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource, TraceLog,
+};
 
 /// The service: every operation that a front-end offers.
 ///
@@ -66,6 +70,7 @@ struct Inner {
     logs: Arc<dyn LogSource>,
     audit: Arc<dyn AuditLog>,
     authorizer: Arc<dyn Authorizer>,
+    trace: Option<Arc<dyn TraceLog>>,
     clock: SharedClock,
     checkpoint_key: Option<CheckpointKey>,
     config: Config,

@@ -21,3 +21,4 @@ mod limits;
 mod locks;
 mod logs;
 mod server;
+mod trace;
