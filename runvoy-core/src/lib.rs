@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod clock;
 pub mod execution;
+pub mod gate;
 pub mod id;
 pub mod key;
 pub mod limits;

@@ -67,7 +67,7 @@ pub enum TaskWorkspace {
 }
 
 /// How a start gate was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Claim {
     /// No task of the execution ever runs its command.
     Revoked,

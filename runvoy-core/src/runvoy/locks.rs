@@ -138,13 +138,14 @@ impl Runvoy {
         let record = self.inner.executions.get(holder.execution).await.map_err(store)?;
         // A lock is asked for after its execution is recorded, so nobody will ever come for this grant.
         let Some(record) = record else { return self.release(name, holder.token).await };
-        if record.status == Status::Queued
-            && let Verdict::Denied(why) = self.decide_again(&record).await?
-        {
-            let patch = self.ended(Reason::Denied, why);
-            self.end(record.id, &[Status::Queued], &patch).await?;
-            return self.release(name, holder.token).await;
-        }
+        let record = match self.decide_again(&record).await? {
+            // Somebody else may have begun its turn meanwhile: then it is the holder, and stays it.
+            Verdict::Denied(why) => {
+                let patch = self.ended(Reason::Denied, why);
+                self.end(record.id, &[Status::Queued], &patch).await?
+            }
+            Verdict::Allowed => record,
+        };
         match record.status {
             Status::Queued => Ok(self.begin_turn(&record, holder).await?.1),
             status if status.is_terminal() => self.release(name, holder.token).await,
@@ -213,8 +214,11 @@ impl Runvoy {
         }))
     }
 
-    /// Asks again whether somebody may run what they asked for: they, or the policies, may have changed since.
+    /// Asks again whether somebody who waited may run what they asked for: they, or the policies, may have changed since.
     async fn decide_again(&self, record: &Execution) -> Result<Verdict, Error> {
+        if record.status != Status::Queued {
+            return Ok(Verdict::Allowed);
+        }
         let store = Error::store("the key store");
         let user = self.inner.keys.user(&record.created_by).await.map_err(store)?;
         let now = self.inner.clock.now();
