@@ -75,15 +75,7 @@ pub(crate) fn run(path: &Path) -> Result<()> {
         let stores = open(&dir)?;
         let request = RequestId::random();
         // Not an admin: whose execution it is has to be looked at.
-        let user = User {
-            email: EMAIL.parse()?,
-            role: Role::Developer,
-            created_at: SystemClock.now(),
-            revoked: false,
-            key_expires_at: None,
-            created_by_request_id: request,
-            modified_by_request_id: request,
-        };
+        let user = User::new(EMAIL.parse()?, Role::Developer, SystemClock.now(), request);
         match stores.key_store().insert(user, ApiKey::parse(KEY)?.hash()).await {
             Ok(()) | Err(StoreError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),

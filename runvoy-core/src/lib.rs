@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+pub mod account;
+pub mod claim;
 pub mod clock;
 pub mod execution;
 pub mod id;

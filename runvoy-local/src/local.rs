@@ -141,14 +141,6 @@ impl Local {
 fn with_guest(keys: Arc<dyn KeyStore>, guest: Option<Guest>) -> Arc<dyn KeyStore> {
     let Some(Guest { email, key }) = guest else { return keys };
     let request_id = RequestId::random();
-    let user = User {
-        email,
-        role: Role::Admin,
-        created_at: SystemClock.now(),
-        revoked: false,
-        key_expires_at: None,
-        created_by_request_id: request_id,
-        modified_by_request_id: request_id,
-    };
+    let user = User::new(email, Role::Admin, SystemClock.now(), request_id);
     Arc::new(WithGuest { inner: keys, user, key: key.hash() })
 }

@@ -91,15 +91,12 @@ impl Server {
         });
         let keys = Arc::new(MemoryKeyStore::default());
         for role in Role::ALL {
-            let user = User {
-                email: format!("{role}@acme.test").parse().unwrap(),
+            let user = User::new(
+                format!("{role}@acme.test").parse().unwrap(),
                 role,
-                created_at: clock.now(),
-                revoked: false,
-                key_expires_at: None,
-                created_by_request_id: RequestId::from_u128(1),
-                modified_by_request_id: RequestId::from_u128(1),
-            };
+                clock.now(),
+                RequestId::from_u128(1),
+            );
             keys.insert(user, ApiKey::parse(&key(role)).unwrap().hash()).await.unwrap();
         }
         let mut ports = Ports {
