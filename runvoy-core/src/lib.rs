@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod account;
+pub mod audit;
 pub mod claim;
 pub mod clock;
 pub mod execution;
@@ -24,7 +25,7 @@ pub mod http;
 pub mod testing;
 
 pub use crate::runvoy::{
-    BuildError, Builder, Caller, Config, Error, ExecutionFilter, Follow, FollowItem, ForcedRelease,
-    IdempotencyKey, KillOutcome, LockView, LogQuery, LogRead, LogStart, ReconcileOptions, ReconcileReport,
-    RequestContext, Runvoy, SharedPage, Unauthenticated, Waiting,
+    AuditFilter, AuditPage, BuildError, Builder, Caller, Config, Error, ExecutionFilter, Follow, FollowItem,
+    ForcedRelease, IdempotencyKey, KillOutcome, LockView, LogQuery, LogRead, LogStart, ReconcileOptions,
+    ReconcileReport, RequestContext, Runvoy, SharedPage, Unauthenticated, Waiting,
 };

@@ -1,5 +1,6 @@
 //! Arguments, as clap reads them. Doc comments here are the help text.
 
+mod audit;
 #[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
 mod locks;
@@ -9,6 +10,7 @@ mod setup;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use audit::{AuditArgs, AuditCommand, AuditVerifyArgs};
 #[cfg(all(feature = "local", target_os = "linux"))]
 pub(crate) use local::{LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
 pub(crate) use locks::{LocksCommand, LocksListArgs, LocksReleaseArgs, LocksShowArgs};
@@ -97,6 +99,7 @@ pub(crate) enum Command {
     Wait(WaitArgs),
     Health(HealthArgs),
     Whoami(WhoamiArgs),
+    Audit(AuditArgs),
     Configure(ConfigureArgs),
     #[cfg(all(feature = "local", target_os = "linux"))]
     #[command(subcommand)]

@@ -13,6 +13,7 @@
     reason = "test code"
 )]
 
+mod audit;
 mod crash;
 mod drain;
 mod harness;
@@ -20,5 +21,6 @@ mod input;
 mod kill;
 mod local_run;
 mod locks;
+mod policies;
 mod shell;
 mod state;

@@ -14,7 +14,7 @@ mod log_source;
 mod store_error;
 
 pub use crate::account::{Account, AccountClaim, ClaimOutcome, KeyState, NewClaim, User};
-pub use audit_log::{AuditEvent, AuditKind, AuditLog, AuditRecord};
+pub use audit_log::{AuditEvent, AuditKind, AuditLog};
 pub use authorizer::{
     Action, Authorizer, AuthorizerError, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext,
 };

@@ -5,6 +5,7 @@
 
 mod account_row;
 mod audit_log;
+mod audit_upgrade;
 mod database;
 mod error;
 mod execution_row;
