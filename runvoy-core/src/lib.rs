@@ -25,7 +25,7 @@ pub mod http;
 pub mod testing;
 
 pub use crate::runvoy::{
-    AuditFilter, AuditPage, BuildError, Builder, Caller, Config, Error, ExecutionFilter, Follow, FollowItem,
-    ForcedRelease, IdempotencyKey, KillOutcome, LockView, LogQuery, LogRead, LogStart, ReconcileOptions,
+    AuditFilter, AuditPage, BuildError, Builder, Caller, ClaimedKey, Config, Error, ExecutionFilter, Follow, FollowItem,
+    ForcedRelease, IdempotencyKey, Invitation, KillOutcome, LockView, LogQuery, LogRead, LogStart, ReconcileOptions,
     ReconcileReport, RequestContext, Runvoy, SharedPage, Unauthenticated, Waiting,
 };

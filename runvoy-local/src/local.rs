@@ -157,6 +157,9 @@ impl Local {
     pub async fn stop(mut self) {
         self.runvoy.drain();
         self.background.shutdown().await;
+        if !matches!(tokio::time::timeout(ANCHOR, self.runvoy.keep_people()).await, Ok(Ok(()))) {
+            tracing::warn!("who was seen in the last minute is not written down");
+        }
         let anchored = tokio::time::timeout(ANCHOR, self.runvoy.checkpoint_audit()).await;
         if !matches!(anchored, Ok(Ok(_))) {
             tracing::warn!(

@@ -33,6 +33,8 @@ pub mod code {
     pub const INVALID_QUERY: &str = "invalid_request";
     /// There is no such thing.
     pub const NOT_FOUND: &str = "NOT_FOUND";
+    /// It is there already, or was used, or must stay as it is.
+    pub const CONFLICT: &str = "CONFLICT";
     /// The path is known, the method is not.
     pub const METHOD_NOT_ALLOWED: &str = "METHOD_NOT_ALLOWED";
     /// The body is too large.

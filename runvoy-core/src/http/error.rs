@@ -93,6 +93,9 @@ impl From<Error> for ApiError {
             Error::NotFound { what } => {
                 Self::new(StatusCode::NOT_FOUND, "not found", Some(code::NOT_FOUND), Some(what.clone()))
             }
+            Error::Conflict { message } => {
+                Self::new(StatusCode::CONFLICT, "conflict", Some(code::CONFLICT), Some(message.clone()))
+            }
             Error::IdempotencyConflict => {
                 let details = Some(error.to_string());
                 Self::new(StatusCode::CONFLICT, "conflict", Some(code::IDEMPOTENCY_CONFLICT), details)
@@ -140,6 +143,15 @@ impl IntoResponse for ApiError {
             response.extensions_mut().insert(Failure(cause));
         }
         response
+    }
+}
+
+impl ApiError {
+    /// A method that a path does not take although its handler is asked for it.
+    pub(super) fn no_head() -> Self {
+        let code = Some(code::METHOD_NOT_ALLOWED);
+        let details = Some("HEAD would use up what only a body can carry".to_owned());
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed", code, details)
     }
 }
 

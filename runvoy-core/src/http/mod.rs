@@ -9,6 +9,7 @@ mod locks;
 mod logs;
 mod meta;
 mod middleware;
+mod people;
 mod query;
 mod run;
 mod stream;
@@ -37,6 +38,7 @@ pub fn router(runvoy: Runvoy) -> Router {
         // Clients write collection roots with and without a slash at the end.
         .route("/executions/", get(executions::list_executions))
         .route("/locks/", get(locks::list_locks))
+        .route("/users/", get(people::list_users))
         .with_state(runvoy.clone());
     Router::new()
         .nest(BASE_PATH, routes)
@@ -66,6 +68,11 @@ fn documented() -> OpenApiRouter<Runvoy> {
         .routes(routes!(locks::get_lock, locks::delete_lock))
         .routes(routes!(logs::get_logs))
         .routes(routes!(stream::get_stream))
+        .routes(routes!(people::list_users))
+        .routes(routes!(people::create_user))
+        .routes(routes!(people::revoke_user))
+        .routes(routes!(people::rotate_user))
+        .routes(routes!(people::get_claim))
         .routes(routes!(audit::get_audit))
         .routes(routes!(audit::get_head))
         .routes(routes!(audit::get_verification))

@@ -21,6 +21,8 @@ pub struct Capabilities {
     pub resources: bool,
     /// Whether a kill may shorten the grace of a run.
     pub shorter_grace: bool,
+    /// Whether commands can read what is the server's own, its keys too: roles then bind only the honest.
+    pub one_trust_domain: bool,
     /// The longest grace it can give.
     pub max_grace: Option<Duration>,
 }

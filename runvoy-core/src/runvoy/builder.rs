@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Config, Inner, Runvoy, audit, changes, page_cache};
+use super::{Config, Inner, Runvoy, audit, changes, page_cache, standing, uses};
 use crate::audit::CheckpointKey;
 use crate::clock::{SharedClock, SystemClock};
 use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource};
@@ -108,6 +108,8 @@ impl Builder {
                 changes: Arc::new(changes::Changes::default()),
                 pages: page_cache::PageCache::default(),
                 revealed: audit::Revealed::default(),
+                key_changes: standing::KeyChanges::default(),
+                uses: uses::Uses::default(),
                 draining: AtomicBool::new(false),
             }),
         })

@@ -37,6 +37,12 @@ pub enum Error {
         /// What is missing.
         what: String,
     },
+    /// It is there already, or was used, or must stay as it is.
+    #[error("{message}")]
+    Conflict {
+        /// What is in the way, and what to do about it.
+        message: String,
+    },
     /// The idempotency key stands for another request.
     #[error("the idempotency key was used with a different request")]
     IdempotencyConflict,

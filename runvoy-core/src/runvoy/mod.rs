@@ -14,13 +14,16 @@ mod lock_admin;
 mod locks;
 mod logs;
 mod page_cache;
+mod people;
 mod quote;
 mod read;
 mod reconcile;
 mod run;
+mod standing;
 mod start;
 mod task_event;
 mod tend;
+mod uses;
 mod validate;
 
 use std::sync::Arc;
@@ -37,6 +40,7 @@ pub use lock_admin::{ForcedRelease, LockView};
 pub use locks::Waiting;
 pub use logs::{LogQuery, LogRead, LogStart};
 pub use page_cache::SharedPage;
+pub use people::{ClaimedKey, Invitation};
 pub use read::ExecutionFilter;
 pub use reconcile::{ReconcileOptions, ReconcileReport};
 pub use run::IdempotencyKey;
@@ -68,6 +72,8 @@ struct Inner {
     changes: Arc<changes::Changes>,
     pages: page_cache::PageCache,
     revealed: audit::Revealed,
+    key_changes: standing::KeyChanges,
+    uses: uses::Uses,
     draining: AtomicBool,
 }
 

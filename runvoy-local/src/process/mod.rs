@@ -179,7 +179,11 @@ async fn blocking<T: Send + 'static>(
 #[async_trait]
 impl Executor for ProcessExecutor {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { images: false, resources: false, shorter_grace: true, max_grace: None }
+        Capabilities {
+            shorter_grace: true,
+            one_trust_domain: self.shared.run_as.is_none(),
+            ..Capabilities::default()
+        }
     }
 
     async fn admit(&self) -> Result<(), ExecutorError> {
