@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod account;
+pub mod address;
 pub mod audit;
 pub mod claim;
 pub mod clock;
@@ -27,5 +28,5 @@ pub mod testing;
 pub use crate::runvoy::{
     AuditFilter, AuditPage, BuildError, Builder, Caller, ClaimedKey, Config, Error, ExecutionFilter, Follow, FollowItem,
     ForcedRelease, IdempotencyKey, Invitation, KillOutcome, LockView, LogQuery, LogRead, LogStart, ReconcileOptions,
-    ReconcileReport, RequestContext, Runvoy, SharedPage, Unauthenticated, Waiting,
+    ReconcileReport, Rate, Rates, RequestContext, Runvoy, SharedPage, Unauthenticated, Waiting,
 };

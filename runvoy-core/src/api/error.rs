@@ -47,6 +47,8 @@ pub mod code {
     pub const QUEUE_FULL: &str = "QUEUE_FULL";
     /// Too many executions are live.
     pub const TOO_MANY_EXECUTIONS: &str = "TOO_MANY_EXECUTIONS";
+    /// More requests came than are let in.
+    pub const TOO_MANY_REQUESTS: &str = "TOO_MANY_REQUESTS";
     /// The server does not take new work at the moment.
     pub const SERVICE_UNAVAILABLE: &str = "SERVICE_UNAVAILABLE";
     /// A store did not answer.

@@ -45,7 +45,7 @@ pub fn router(runvoy: Runvoy) -> Router {
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::unknown_method)
         .layer(axum::extract::DefaultBodyLimit::max(crate::limits::BODY_BYTES))
-        .layer(axum::middleware::from_fn(middleware::request))
+        .layer(axum::middleware::from_fn_with_state(runvoy.clone(), middleware::request))
         .with_state(runvoy)
 }
 

@@ -66,16 +66,28 @@ pub(crate) struct Granted {
 }
 
 impl Runvoy {
+    /// Lets a request in, or says when: to be asked once, before anything else is done for it.
+    pub fn let_in(&self, context: &RequestContext) -> Result<(), Error> {
+        self.inner.rates.admit(context.address)
+    }
+
     /// Finds out who sent a request. A store that does not answer is an error of its own, never "unknown".
     pub async fn authenticate(&self, key: Option<&str>, context: RequestContext) -> Result<Caller, Error> {
-        let refuse = |why| Err(Error::Unauthenticated(why));
         let Some(key) = key.filter(|key| !key.is_empty()) else {
-            return refuse(Unauthenticated::Missing);
+            return Err(Error::Unauthenticated(Unauthenticated::Missing));
         };
-        let Ok(key) = ApiKey::parse(key) else {
-            return refuse(Unauthenticated::Unknown);
+        let key = ApiKey::parse(key).ok().map(|key| key.hash());
+        let (rates, address) = (&self.inner.rates, context.address);
+        rates.may_try(key.as_ref(), address)?;
+        let found = match key {
+            None => Err(Error::Unauthenticated(Unauthenticated::Unknown)),
+            Some(key) => self.look_up(key).await,
         };
-        let (user, standing) = self.look_up(key.hash()).await?;
+        if matches!(found, Err(Error::Unauthenticated(Unauthenticated::Unknown))) {
+            rates.failed(address);
+        }
+        let (user, standing) = found?;
+        rates.admit_key(standing.key, address)?;
         self.inner.uses.saw(&user.email, self.inner.clock.now());
         let User { email, role, key_expires_at, .. } = user;
         Ok(Caller { user: email, role, key_expires_at, context, standing })

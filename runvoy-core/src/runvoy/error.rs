@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::id::{LockName, ParseIdError};
 use crate::locks::Holder;
 use crate::port::{
@@ -69,6 +71,12 @@ pub enum Error {
         scope: LiveScope,
         /// Which limit.
         limit: u64,
+    },
+    /// More requests came from there than are let in.
+    #[error("too many requests; try again in {} s", retry_after.as_secs() + 1)]
+    TooManyRequests {
+        /// When one more is let in.
+        retry_after: Duration,
     },
     /// New work is refused for now, by the server's own decision.
     #[error("{message}")]

@@ -16,6 +16,7 @@ mod logs;
 mod page_cache;
 mod people;
 mod quote;
+mod rates;
 mod read;
 mod reconcile;
 mod run;
@@ -41,6 +42,7 @@ pub use locks::Waiting;
 pub use logs::{LogQuery, LogRead, LogStart};
 pub use page_cache::SharedPage;
 pub use people::{ClaimedKey, Invitation};
+pub use rates::{Rate, Rates};
 pub use read::ExecutionFilter;
 pub use reconcile::{ReconcileOptions, ReconcileReport};
 pub use run::IdempotencyKey;
@@ -74,6 +76,7 @@ struct Inner {
     revealed: audit::Revealed,
     key_changes: standing::KeyChanges,
     uses: uses::Uses,
+    rates: rates::Limits,
     draining: AtomicBool,
 }
 

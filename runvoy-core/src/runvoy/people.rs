@@ -124,10 +124,20 @@ impl Runvoy {
     /// Gives the key to whoever has the claim token: once, and never again.
     pub async fn claim(&self, token: &str, context: RequestContext) -> Result<ClaimedKey, Error> {
         let unknown = || Error::NotFound { what: "claim token, unknown or expired,".to_owned() };
-        let token = ClaimToken::parse(token).map_err(|_| unknown())?;
         let store = Error::store("the key store");
-        let pending = self.inner.keys.pending(&token.hash()).await.map_err(&store)?.ok_or_else(unknown)?;
+        self.inner.rates.may_try(None, context.address)?;
         let now = self.inner.clock.now();
+        let opened = match ClaimToken::parse(token) {
+            Err(_) => None,
+            Ok(token) => {
+                let pending = self.inner.keys.pending(&token.hash()).await.map_err(&store)?;
+                pending.map(|pending| (token, pending))
+            }
+        };
+        let Some((token, pending)) = opened else {
+            self.inner.rates.failed(context.address);
+            return Err(unknown());
+        };
         match pending.claim_outcome(now) {
             ClaimOutcome::Claimed(_) => {}
             ClaimOutcome::Used => return Err(spent()),

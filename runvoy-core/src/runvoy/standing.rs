@@ -11,7 +11,7 @@ use crate::port::User;
 /// That a key was good when it was last looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
-    key: HashedKey,
+    pub(super) key: HashedKey,
     changes: u64,
     looked_at: Instant,
 }
