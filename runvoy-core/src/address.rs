@@ -24,7 +24,8 @@ impl AddressRange {
     /// Whether an address is one of these. An IPv4 address is itself in whichever form it is written.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        address.is_ipv4() == self.first.is_ipv4() && begins(address, self.bits) == begins(self.first, self.bits)
+        address.is_ipv4() == self.first.is_ipv4()
+            && begins(address, self.bits) == begins(self.first, self.bits)
     }
 }
 
@@ -46,7 +47,8 @@ impl FromStr for AddressRange {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        let wrong = ParseIdError("an address range is an IP address, or one and a number of bits: `10.0.0.0/8`");
+        let wrong =
+            ParseIdError("an address range is an IP address, or one and a number of bits: `10.0.0.0/8`");
         let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
         let first = address.parse::<IpAddr>().map_err(|_| wrong.clone())?.to_canonical();
         let all = if first.is_ipv4() { 32 } else { 128 };

@@ -34,13 +34,19 @@ impl ClaimToken {
     /// A new token of 192 random bits.
     #[expect(clippy::missing_panics_doc, reason = "it cannot")]
     pub fn generate() -> Self {
-        let mut bytes = Zeroizing::new([0_u8; BYTES]);
-        #[expect(
-            clippy::expect_used,
-            reason = "getrandom(2) fails only on kernels older than any this runs on"
-        )]
-        getrandom::fill(bytes.as_mut()).expect("the system has a random generator");
-        Self(Zeroizing::new(BASE64.encode(bytes.as_ref())))
+        loop {
+            let mut bytes = Zeroizing::new([0_u8; BYTES]);
+            #[expect(
+                clippy::expect_used,
+                reason = "getrandom(2) fails only on kernels older than any this runs on"
+            )]
+            getrandom::fill(bytes.as_mut()).expect("the system has a random generator");
+            let text = Zeroizing::new(BASE64.encode(bytes.as_ref()));
+            // On a command line it would be taken for an option.
+            if !text.starts_with('-') {
+                return Self(text);
+            }
+        }
     }
 
     /// Takes a token as somebody sent it.

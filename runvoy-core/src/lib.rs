@@ -26,7 +26,8 @@ pub mod http;
 pub mod testing;
 
 pub use crate::runvoy::{
-    AuditFilter, AuditPage, BuildError, Builder, Caller, ClaimedKey, Config, Error, ExecutionFilter, Follow, FollowItem,
-    ForcedRelease, IdempotencyKey, Invitation, KillOutcome, LockView, LogQuery, LogRead, LogStart, ReconcileOptions,
-    ReconcileReport, Rate, Rates, RequestContext, Runvoy, SharedPage, Unauthenticated, Waiting,
+    AuditFilter, AuditPage, BuildError, Builder, Caller, ClaimedKey, Config, Error, ExecutionFilter, Follow,
+    FollowItem, ForcedRelease, IdempotencyKey, Invitation, KillOutcome, LockView, LogQuery, LogRead,
+    LogStart, Rate, Rates, ReconcileOptions, ReconcileReport, RequestContext, Runvoy, SharedPage,
+    Unauthenticated, Waiting,
 };

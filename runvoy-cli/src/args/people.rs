@@ -70,7 +70,7 @@ pub(crate) struct UsersRotateArgs {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ClaimArgs {
     /// Claim token; `-` reads it from standard input, so that it stands in no shell history
-    #[arg(value_name = "TOKEN", allow_hyphen_values = true)]
+    #[arg(value_name = "TOKEN")]
     pub(crate) token: String,
     /// Replace a key that still works
     #[arg(long)]

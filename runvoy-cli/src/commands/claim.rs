@@ -10,8 +10,8 @@ use crate::args::ClaimArgs;
 use crate::client::Client;
 use crate::config::Config;
 use crate::error::{CliError, Kind};
-use crate::settings::{self, Settings, Sources};
 use crate::exit;
+use crate::settings::{self, Settings, Sources};
 
 /// The command. A token works once, so all that can be wrong is looked at before it is used.
 pub(crate) async fn claim(context: &Context, args: &ClaimArgs) -> Result<u8, CliError> {

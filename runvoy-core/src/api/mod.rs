@@ -18,8 +18,8 @@ pub use lock::{HolderData, LockData, LocksAnswer, ReleaseAnswer, WaiterData};
 pub use log::{BlockData, EndData, GapData, LogPageAnswer, LogsAnswer, StatusData, sse};
 pub use run::{Command, RunAnswer, RunRequest};
 pub use user::{
-    ClaimAnswer, CreateUserRequest, InvitationAnswer, RevokeAnswer, RevokeUserRequest, RotateUserRequest, UserData,
-    UsersAnswer,
+    ClaimAnswer, CreateUserRequest, InvitationAnswer, RevokeAnswer, RevokeUserRequest, RotateUserRequest,
+    UserData, UsersAnswer,
 };
 
 /// Where every route lives.

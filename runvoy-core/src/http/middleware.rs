@@ -46,11 +46,7 @@ fn shown(path: &str) -> String {
 }
 
 /// Gives every request an id, and logs a failure of ours once, where it is answered.
-pub(super) async fn request(
-    State(runvoy): State<Runvoy>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn request(State(runvoy): State<Runvoy>, mut request: Request, next: Next) -> Response {
     let request_id = RequestId::random();
     let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
     let address = peer.map(|peer| sender(peer, request.headers(), &runvoy.config().trusted_proxies));

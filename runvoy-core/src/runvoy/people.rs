@@ -109,7 +109,10 @@ impl Runvoy {
         };
         let now = self.inner.clock.now();
         if key_expires_at.is_some_and(|at| at <= now) {
-            return Err(Error::invalid("expires_in", "the key has expired: an admin says until when the next is good"));
+            return Err(Error::invalid(
+                "expires_in",
+                "the key has expired: an admin says until when the next is good",
+            ));
         }
         self.record(granted, None, Some(&shown_key(user.role, key_expires_at))).await?;
         let token = ClaimToken::generate();

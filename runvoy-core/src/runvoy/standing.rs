@@ -60,8 +60,8 @@ impl Runvoy {
     /// Fails once the key is worthless. Looks again when a key was changed in this process, and now and then for what
     /// changed in another.
     pub(crate) async fn confirm(&self, standing: &mut Standing) -> Result<(), Error> {
-        let is_fresh = standing.changes == self.inner.key_changes.count()
-            && standing.looked_at.elapsed() < KEY_RECHECK;
+        let is_fresh =
+            standing.changes == self.inner.key_changes.count() && standing.looked_at.elapsed() < KEY_RECHECK;
         if !is_fresh {
             *standing = self.look_up(standing.key).await?.1;
         }

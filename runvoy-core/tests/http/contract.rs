@@ -38,6 +38,13 @@ async fn every_route_and_role_as_the_matrix_says() {
         (Method::GET, execution(own, "/logs"), [200, 200, 200, 403]),
         (Method::GET, execution(own, "/logs/stream"), [200, 200, 200, 403]),
         (Method::DELETE, execution(own, ""), [204, 204, 204, 403]),
+        (Method::GET, "/users".into(), [200, 200, 403, 403]),
+        (Method::GET, "/users/".into(), [200, 200, 403, 403]),
+        // The body names nobody: who may do it is told so.
+        (Method::POST, "/users/create".into(), [400, 403, 403, 403]),
+        (Method::POST, "/users/revoke".into(), [400, 403, 403, 403]),
+        // Everybody may replace their own key.
+        (Method::POST, "/users/rotate".into(), [400, 400, 400, 400]),
         (Method::GET, "/locks".into(), [200, 200, 200, 200]),
         (Method::GET, "/locks/".into(), [200, 200, 200, 200]),
         (Method::GET, "/locks/infra%2Fprod".into(), [200, 200, 200, 200]),
@@ -75,7 +82,8 @@ async fn a_viewer_learns_nothing_from_a_bad_body() {
 #[tokio::test]
 async fn who_has_no_key_is_not_told_which_paths_exist() {
     let server = Server::new().await;
-    for path in ["/executions/x/y", "/users", "/users/nobody", "/images/a", "/secrets", "/trace/1", "/run/x"]
+    for path in
+        ["/executions/x/y", "/users/x", "/users/nobody", "/images/a", "/secrets", "/trace/1", "/run/x"]
     {
         let answer = server.ask_as(None, Method::GET, path, Body::empty()).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");

@@ -37,6 +37,7 @@ pub(crate) struct Ports {
 
 pub(crate) struct Server {
     pub(crate) router: Router,
+    pub(crate) clock: Arc<ManualClock>,
     pub(crate) runvoy: Runvoy,
     pub(crate) ports: Ports,
     /// Tasks that do what the test says, if the server was made so.
@@ -119,11 +120,11 @@ impl Server {
             .audit(ports.audit.clone())
             .authorizer(ports.authorizer.clone())
             .config(ports.config.clone())
-            .clock(clock)
+            .clock(clock.clone())
             .build()
             .unwrap();
         let router = runvoy_core::http::router(runvoy.clone());
-        Self { router, runvoy, ports, manual, logs }
+        Self { router, clock, runvoy, ports, manual, logs }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

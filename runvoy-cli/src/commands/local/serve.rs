@@ -1,6 +1,6 @@
 use runvoy_core::id::Email;
-use runvoy_core::{Rate, Rates};
 use runvoy_core::key::ApiKey;
+use runvoy_core::{Rate, Rates};
 use runvoy_local::{Local, ServeLimits, ServerNote, serve as serve_router};
 use tokio::net::TcpListener;
 
