@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use tokio_util::task::TaskTracker;
+
 use super::{Config, Inner, Runvoy, audit, changes, page_cache, rates, standing, uses};
 use crate::audit::CheckpointKey;
 use crate::clock::{SharedClock, SystemClock};
@@ -112,6 +114,7 @@ impl Builder {
                 key_changes: standing::KeyChanges::default(),
                 uses: uses::Uses::default(),
                 draining: AtomicBool::new(false),
+                begun: TaskTracker::new(),
             }),
         })
     }
