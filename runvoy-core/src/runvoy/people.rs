@@ -85,9 +85,13 @@ impl Runvoy {
             return Ok(user);
         }
         self.record(granted, None, None).await?;
-        let revoked = self.inner.keys.revoke(&email, caller.context.request_id).await;
-        self.inner.key_changes.tell();
-        revoked.map_err(refused(&email))
+        let (this, request) = (self.clone(), caller.context.request_id);
+        self.although_the_caller_goes(async move {
+            let revoked = this.inner.keys.revoke(&email, request).await;
+            this.inner.key_changes.tell();
+            revoked.map_err(refused(&email))
+        })
+        .await
     }
 
     /// Makes somebody's key worthless at once, and answers a claim token for the next one. It expires when the old one
@@ -118,9 +122,13 @@ impl Runvoy {
         let token = ClaimToken::generate();
         let until = after(now, limits::CLAIM_WINDOW.as_secs());
         let claim = NewClaim { token: token.hash(), until, sealed: None };
-        let rotated = self.inner.keys.rotate(&email, claim, key_expires_at, caller.context.request_id).await;
-        self.inner.key_changes.tell();
-        let user = rotated.map_err(refused(&email))?;
+        let (this, request) = (self.clone(), caller.context.request_id);
+        let rotate = async move {
+            let rotated = this.inner.keys.rotate(&email, claim, key_expires_at, request).await;
+            this.inner.key_changes.tell();
+            rotated.map_err(refused(&email))
+        };
+        let user = self.although_the_caller_goes(rotate).await?;
         Ok(Invitation { user, claim_token: token, warning: None })
     }
 
