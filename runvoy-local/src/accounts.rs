@@ -11,14 +11,14 @@ use runvoy_core::port::{Account, User};
 /// Accounts and the two ways to them beside the email.
 #[derive(Debug, Default)]
 pub(crate) struct Accounts {
-    accounts: BTreeMap<Email, Account>,
+    by_email: BTreeMap<Email, Account>,
     keys: HashMap<HashedKey, Email>,
     tokens: HashMap<HashedToken, Email>,
 }
 
 impl Accounts {
     pub(crate) fn get(&self, email: &Email) -> Option<&Account> {
-        self.accounts.get(email)
+        self.by_email.get(email)
     }
 
     pub(crate) fn by_key(&self, key: &HashedKey) -> Option<&Account> {
@@ -31,7 +31,7 @@ impl Accounts {
 
     /// Every user, by email.
     pub(crate) fn users(&self) -> impl Iterator<Item = &User> {
-        self.accounts.values().map(|account| &account.user)
+        self.by_email.values().map(|account| &account.user)
     }
 
     /// Puts an account in the place of the one that its user had.
@@ -40,18 +40,18 @@ impl Accounts {
         self.remove(&email);
         self.keys.extend(account.key.map(|key| (key, email.clone())));
         self.tokens.extend(account.claim.as_ref().map(|claim| (claim.token, email.clone())));
-        self.accounts.insert(email, account);
+        self.by_email.insert(email, account);
     }
 
     /// Notes that somebody was seen; unknown ones are ignored.
     pub(crate) fn seen(&mut self, email: &Email, at: Timestamp) {
-        if let Some(account) = self.accounts.get_mut(email) {
+        if let Some(account) = self.by_email.get_mut(email) {
             account.seen(at);
         }
     }
 
     pub(crate) fn remove(&mut self, email: &Email) {
-        let Some(old) = self.accounts.remove(email) else { return };
+        let Some(old) = self.by_email.remove(email) else { return };
         old.key.iter().for_each(|key| drop(self.keys.remove(key)));
         old.claim.iter().for_each(|claim| drop(self.tokens.remove(&claim.token)));
     }

@@ -78,7 +78,9 @@ async fn rotate(context: &Context, args: &UsersRotateArgs) -> Result<u8, CliErro
 /// Prints the claim token, the one thing that is wanted of it, and what to do with it.
 fn invite(context: &Context, answer: &Document<InvitationAnswer>, json: bool) -> Result<u8, CliError> {
     let InvitationAnswer { user, claim_token, warning } = &answer.value;
-    warning.iter().for_each(|warning| context.printer.warn(warning));
+    if let Some(warning) = warning {
+        context.printer.warn(warning);
+    }
     if json {
         context.printer.data(&answer.json())?;
     } else {

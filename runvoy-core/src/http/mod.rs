@@ -18,6 +18,7 @@ use axum::Router;
 use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::openapi::{Content, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -31,7 +32,7 @@ use crate::api::{API_KEY_HEADER, BASE_PATH};
 ///
 /// A server that knows the peer's address puts it into each request as a [`PeerAddress`] extension.
 pub fn router(runvoy: Runvoy) -> Router {
-    let (routes, document) = documented().split_for_parts();
+    let (routes, document) = documented();
     let document: axum::body::Bytes = document.to_json().unwrap_or_default().into();
     let routes = routes
         .route("/openapi.json", get(move || async { meta::openapi(document) }))
@@ -51,11 +52,33 @@ pub fn router(runvoy: Runvoy) -> Router {
 
 /// The OpenAPI document of the routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    documented().split_for_parts().1
+    documented().1
+}
+
+/// Every documented route, and its document.
+fn documented() -> (Router<Runvoy>, utoipa::openapi::OpenApi) {
+    let (routes, mut document) = page().split_for_parts();
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
+            responses.entry("429".to_owned()).or_insert_with(|| too_many_requests().into());
+        }
+    }
+    (routes, document)
+}
+
+/// What any route may answer to who asks too often.
+fn too_many_requests() -> utoipa::openapi::Response {
+    let body = Ref::from_schema_name("ErrorBody");
+    ResponseBuilder::new()
+        .description("more requests than are let in; `Retry-After` says when to come back")
+        .content("application/json", Content::new(Some(body)))
+        .build()
 }
 
 /// Every documented route on one page.
-fn documented() -> OpenApiRouter<Runvoy> {
+fn page() -> OpenApiRouter<Runvoy> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(meta::get_health))
         .routes(routes!(meta::get_greeting))

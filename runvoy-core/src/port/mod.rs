@@ -23,7 +23,8 @@ pub use execution_store::{
     Transition,
 };
 pub use executor::{
-    Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskExit, TaskState, TaskWorkspace,
+    Capabilities, Claim, Executor, ExecutorError, Reach, StartTask, TaskEvent, TaskExit, TaskState,
+    TaskWorkspace,
 };
 pub use key_store::{KeyRecord, KeyStore};
 pub use lock_manager::LockManager;

@@ -9,7 +9,7 @@ use crate::id::{Email, Role};
 use crate::key::ApiKey;
 use crate::limits;
 use crate::port::{
-    Account, Action, AuditEvent, AuditKind, ClaimOutcome, NewClaim, Resource, StoreError, User,
+    Account, Action, AuditEvent, AuditKind, ClaimOutcome, NewClaim, Reach, Resource, StoreError, User,
 };
 
 /// Somebody who is to fetch a key.
@@ -104,12 +104,11 @@ impl Runvoy {
         let email = self.addressee(caller, Action::RotateUser, &request.email).await?;
         let granted = self.authorize(caller, Action::RotateUser, Resource::User(&email), None).await?;
         let user = self.known(&email).await?.ok_or_else(|| no_user(&email))?;
-        let key_expires_at = match request.expires_in {
-            None => user.key_expires_at,
-            Some(_) => {
-                self.authorize(caller, Action::CreateUser, Resource::User(&email), None).await?;
-                self.expiry(request.expires_in)?
-            }
+        let key_expires_at = if request.expires_in.is_none() {
+            user.key_expires_at
+        } else {
+            self.authorize(caller, Action::CreateUser, Resource::User(&email), None).await?;
+            self.expiry(request.expires_in)?
         };
         let now = self.inner.clock.now();
         if key_expires_at.is_some_and(|at| at <= now) {
@@ -234,13 +233,15 @@ impl Runvoy {
         let mut users = self.inner.keys.list().await.map_err(Error::store("the key store"))?;
         let now = self.inner.clock.now();
         users.retain(|user| !user.has_lapsed(now));
-        users.iter_mut().for_each(|user| self.inner.uses.complete(user));
+        for user in &mut users {
+            self.inner.uses.complete(user);
+        }
         Ok(users)
     }
 
     /// Whoever is no longer alone on a server that does not keep commands from its data should know.
     async fn warn_of_company(&self, new: &Email) -> Result<Option<&'static str>, Error> {
-        if !self.inner.executor.capabilities().one_trust_domain {
+        if self.inner.executor.capabilities().reach != Reach::OneTrustDomain {
             return Ok(None);
         }
         let others = self.known_users().await?.into_iter().filter(|user| !user.revoked).count();

@@ -116,7 +116,9 @@ impl KeyStore for MemoryKeyStore {
 
     async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError> {
         let mut accounts = self.accounts();
-        uses.iter().for_each(|(email, at)| accounts.seen(email, *at));
+        for (email, at) in uses {
+            accounts.seen(email, *at);
+        }
         Ok(())
     }
 
@@ -124,7 +126,9 @@ impl KeyStore for MemoryKeyStore {
         let mut accounts = self.accounts();
         let lapsed = accounts.users().filter(|user| user.has_lapsed(now)).map(|user| user.email.clone());
         let lapsed: Vec<_> = lapsed.collect();
-        lapsed.iter().for_each(|email| accounts.remove(email));
+        for email in &lapsed {
+            accounts.remove(email);
+        }
         Ok(lapsed)
     }
 

@@ -23,7 +23,9 @@ use runvoy_core::clock::SharedClock;
 use runvoy_core::execution::TaskHandle;
 use runvoy_core::id::ExecutionId;
 use runvoy_core::limits;
-use runvoy_core::port::{Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskState};
+use runvoy_core::port::{
+    Capabilities, Claim, Executor, ExecutorError, Reach, StartTask, TaskEvent, TaskState,
+};
 use runvoy_task::{Isolation, Network, RunAs};
 
 use self::events::Follower;
@@ -188,7 +190,7 @@ impl Executor for ProcessExecutor {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             shorter_grace: true,
-            one_trust_domain: self.shared.run_as.is_none(),
+            reach: if self.shared.run_as.is_none() { Reach::OneTrustDomain } else { Reach::Apart },
             ..Capabilities::default()
         }
     }

@@ -58,7 +58,9 @@ impl SqliteKeyStore {
             Ok((answer, account))
         };
         let follow = |accounts: &mut Accounts, (_, account): &(T, Option<Account>)| {
-            account.iter().for_each(|account| accounts.put(account.clone()));
+            if let Some(account) = account {
+                accounts.put(account.clone());
+            }
         };
         Ok(self.write(written, follow).await?.0)
     }
@@ -189,7 +191,9 @@ impl KeyStore for SqliteKeyStore {
             Ok(emails)
         };
         let follow = |accounts: &mut Accounts, emails: &Vec<Email>| {
-            emails.iter().for_each(|email| accounts.remove(email))
+            for email in emails {
+                accounts.remove(email);
+            }
         };
         self.write(operation, follow).await
     }

@@ -222,8 +222,8 @@ pub async fn who_is_revoked_can_neither_claim_nor_rotate(store: &Store) {
 pub async fn a_use_is_noted_and_never_goes_back(store: &Store) {
     let (user, key) = (some_user(), some_key());
     store.insert(user.clone(), key).await.unwrap();
-    let uses = [(user.email.clone(), later()), (some_user().email, later())];
-    store.note_uses(&uses).await.unwrap();
+    let seen = [(user.email.clone(), later()), (some_user().email, later())];
+    store.note_uses(&seen).await.unwrap();
     store.note_uses(&[(user.email.clone(), now())]).await.unwrap();
     assert_eq!(found(store, &key).await, Some(User { last_used: Some(later()), ..user }));
 }
