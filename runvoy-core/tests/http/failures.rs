@@ -50,7 +50,7 @@ async fn a_key_store_that_is_down_is_no_unknown_token_or_user() {
     let mut keys = MockKeyStore::new();
     keys.expect_find().returning(move |_| Ok(Some(KeyRecord { user: user.clone() })));
     keys.expect_user().returning(|_| Err(down()));
-    keys.expect_list().returning(|_| Err(down()));
+    keys.expect_list().returning(|| Err(down()));
     keys.expect_pending().returning(|_| Err(down()));
     let server = Server::with(|ports| ports.keys = Arc::new(keys)).await;
     assert_down(&server, Method::GET, "/users", "DATABASE_ERROR").await;
