@@ -15,7 +15,7 @@ use runvoy_core::key::ApiKey;
 use runvoy_core::port::{
     Capabilities, Claim, Created, Executor, ExecutorError, StartTask, StoreError, TaskEvent, TaskState, User,
 };
-use runvoy_core::{Config, Runvoy, http};
+use runvoy_core::{Config, Rate, Rates, Runvoy, http};
 use runvoy_local::memory::MemoryLogs;
 use runvoy_local::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 use runvoy_local::{DataDir, ServeLimits, serve};
@@ -75,19 +75,13 @@ pub(crate) fn run(path: &Path) -> Result<()> {
         let stores = open(&dir)?;
         let request = RequestId::random();
         // Not an admin: whose execution it is has to be looked at.
-        let user = User {
-            email: EMAIL.parse()?,
-            role: Role::Developer,
-            created_at: SystemClock.now(),
-            revoked: false,
-            key_expires_at: None,
-            created_by_request_id: request,
-            modified_by_request_id: request,
-        };
+        let user = User::new(EMAIL.parse()?, Role::Developer, SystemClock.now(), request);
         match stores.key_store().insert(user, ApiKey::parse(KEY)?.hash()).await {
             Ok(()) | Err(StoreError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }
+        // One key asks for all of it here; what the limits cost is measured too.
+        let rates = Rates { per_key: Rate::per_second(10_000_000), ..Rates::default() };
         let runvoy = Runvoy::builder()
             .keys(stores.key_store())
             .executions(stores.execution_store())
@@ -96,7 +90,7 @@ pub(crate) fn run(path: &Path) -> Result<()> {
             .executor(Arc::new(Noop))
             .logs(Arc::new(MemoryLogs::new(Arc::new(SystemClock))))
             .authorizer(Arc::new(CedarAuthorizer::builtin()))
-            .config(Config { max_live: None, ..Config::default() })
+            .config(Config { max_live: None, rates, ..Config::default() })
             .build()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         println!("http://{}", listener.local_addr()?);

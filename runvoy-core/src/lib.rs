@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+pub mod account;
+pub mod address;
 pub mod audit;
+pub mod claim;
 pub mod clock;
 pub mod execution;
 pub mod gate;
@@ -24,7 +27,8 @@ pub mod http;
 pub mod testing;
 
 pub use crate::runvoy::{
-    AuditFilter, AuditPage, BuildError, Builder, Caller, Config, Error, ExecutionFilter, Follow, FollowItem,
-    ForcedRelease, IdempotencyKey, KillOutcome, LockView, LogQuery, LogRead, LogStart, ReconcileOptions,
-    ReconcileReport, RequestContext, Runvoy, SharedPage, Unauthenticated, Waiting,
+    AuditFilter, AuditPage, BuildError, Builder, Caller, ClaimedKey, Config, Error, ExecutionFilter, Follow,
+    FollowItem, ForcedRelease, IdempotencyKey, Invitation, KillOutcome, LockView, LogQuery, LogRead,
+    LogStart, Rate, Rates, ReconcileOptions, ReconcileReport, RequestContext, Runvoy, SharedPage,
+    Unauthenticated, Waiting,
 };

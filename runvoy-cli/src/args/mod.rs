@@ -4,6 +4,7 @@ mod audit;
 #[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
 mod locks;
+mod people;
 mod records;
 mod run;
 mod setup;
@@ -12,8 +13,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use audit::{AuditArgs, AuditCommand, AuditVerifyArgs};
 #[cfg(all(feature = "local", target_os = "linux"))]
-pub(crate) use local::{LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
+pub(crate) use local::{LimitArgs, LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
 pub(crate) use locks::{LocksCommand, LocksListArgs, LocksReleaseArgs, LocksShowArgs};
+pub(crate) use people::{
+    ClaimArgs, UsersCommand, UsersCreateArgs, UsersListArgs, UsersRevokeArgs, UsersRotateArgs,
+};
 pub(crate) use records::{
     HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, WaitArgs, WhoamiArgs,
 };
@@ -96,6 +100,9 @@ pub(crate) enum Command {
     Kill(KillArgs),
     #[command(subcommand)]
     Locks(LocksCommand),
+    #[command(subcommand)]
+    Users(UsersCommand),
+    Claim(ClaimArgs),
     Wait(WaitArgs),
     Health(HealthArgs),
     Whoami(WhoamiArgs),

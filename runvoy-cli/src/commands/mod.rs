@@ -1,6 +1,7 @@
 //! One file per command; each takes its arguments and a context.
 
 mod audit;
+mod claim;
 mod completions;
 mod configure;
 mod docs;
@@ -11,6 +12,7 @@ mod list;
 mod local;
 mod locks;
 mod logs;
+mod people;
 mod run;
 mod status;
 mod version;
@@ -59,6 +61,8 @@ pub(crate) fn dispatch(cli: Cli, printer: Printer) -> Result<u8, CliError> {
         Command::List(args) => block_on(list::list(&context, &args)),
         Command::Kill(args) => block_on(kill::kill(&context, &args)),
         Command::Locks(command) => block_on(locks::locks(&context, &command)),
+        Command::Users(command) => block_on(people::users(&context, &command)),
+        Command::Claim(args) => block_on(claim::claim(&context, &args)),
         Command::Wait(args) => block_on(wait::wait(&context, &args)),
         Command::Health(args) => block_on(health::health(&context, &args)),
         Command::Whoami(args) => block_on(whoami::whoami(&context, &args)),

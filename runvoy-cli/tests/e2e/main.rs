@@ -21,6 +21,7 @@ mod input;
 mod kill;
 mod local_run;
 mod locks;
+mod people;
 mod policies;
 mod shell;
 mod state;

@@ -21,8 +21,20 @@ pub struct Capabilities {
     pub resources: bool,
     /// Whether a kill may shorten the grace of a run.
     pub shorter_grace: bool,
+    /// How far commands are from the server's own data.
+    pub reach: Reach,
     /// The longest grace it can give.
     pub max_grace: Option<Duration>,
+}
+
+/// How far commands are from what is the server's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// They cannot read it.
+    #[default]
+    Apart,
+    /// They can read it, its keys too: roles then bind only the honest.
+    OneTrustDomain,
 }
 
 /// A task to be started.

@@ -14,13 +14,17 @@ mod lock_admin;
 mod locks;
 mod logs;
 mod page_cache;
+mod people;
 mod quote;
+mod rates;
 mod read;
 mod reconcile;
 mod run;
+mod standing;
 mod start;
 mod task_event;
 mod tend;
+mod uses;
 mod validate;
 
 use std::sync::Arc;
@@ -39,6 +43,8 @@ pub use lock_admin::{ForcedRelease, LockView};
 pub use locks::Waiting;
 pub use logs::{LogQuery, LogRead, LogStart};
 pub use page_cache::SharedPage;
+pub use people::{ClaimedKey, Invitation};
+pub use rates::{Rate, Rates};
 pub use read::ExecutionFilter;
 pub use reconcile::{ReconcileOptions, ReconcileReport};
 pub use run::IdempotencyKey;
@@ -70,6 +76,9 @@ struct Inner {
     changes: Arc<changes::Changes>,
     pages: page_cache::PageCache,
     revealed: audit::Revealed,
+    key_changes: standing::KeyChanges,
+    uses: uses::Uses,
+    rates: rates::Limits,
     draining: AtomicBool,
     /// What goes on although its caller may have gone.
     begun: TaskTracker,

@@ -71,7 +71,7 @@ impl Runvoy {
 
     /// Does something to its end, also if whoever waits for it no longer does: a client that hangs up between the
     /// record and the start would leave the start to the next pass of [`reconcile`](Self::reconcile).
-    async fn although_the_caller_goes<T: Send + 'static>(
+    pub(crate) async fn although_the_caller_goes<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {

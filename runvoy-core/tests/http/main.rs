@@ -19,4 +19,6 @@ mod failures;
 mod limits;
 mod locks;
 mod logs;
+mod people;
+mod rates;
 mod server;

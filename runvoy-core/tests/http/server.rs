@@ -37,6 +37,7 @@ pub(crate) struct Ports {
 
 pub(crate) struct Server {
     pub(crate) router: Router,
+    pub(crate) clock: Arc<ManualClock>,
     pub(crate) runvoy: Runvoy,
     pub(crate) ports: Ports,
     /// Tasks that do what the test says, if the server was made so.
@@ -91,15 +92,12 @@ impl Server {
         });
         let keys = Arc::new(MemoryKeyStore::default());
         for role in Role::ALL {
-            let user = User {
-                email: format!("{role}@acme.test").parse().unwrap(),
+            let user = User::new(
+                format!("{role}@acme.test").parse().unwrap(),
                 role,
-                created_at: clock.now(),
-                revoked: false,
-                key_expires_at: None,
-                created_by_request_id: RequestId::from_u128(1),
-                modified_by_request_id: RequestId::from_u128(1),
-            };
+                clock.now(),
+                RequestId::from_u128(1),
+            );
             keys.insert(user, ApiKey::parse(&key(role)).unwrap().hash()).await.unwrap();
         }
         let mut ports = Ports {
@@ -122,11 +120,11 @@ impl Server {
             .audit(ports.audit.clone())
             .authorizer(ports.authorizer.clone())
             .config(ports.config.clone())
-            .clock(clock)
+            .clock(clock.clone())
             .build()
             .unwrap();
         let router = runvoy_core::http::router(runvoy.clone());
-        Self { router, runvoy, ports, manual, logs }
+        Self { router, clock, runvoy, ports, manual, logs }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

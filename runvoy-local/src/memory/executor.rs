@@ -245,7 +245,7 @@ impl Tasks {
 #[async_trait]
 impl Executor for ScriptedExecutor {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { images: false, resources: false, shorter_grace: true, max_grace: None }
+        Capabilities { shorter_grace: true, ..Capabilities::default() }
     }
 
     async fn admit(&self) -> Result<(), ExecutorError> {
