@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::run::RunOptions;
+use super::run::{CommandArgs, RunOptions};
 
 /// Run Runvoy on this machine, without a cloud
 #[derive(Debug, Subcommand)]
@@ -40,9 +40,8 @@ pub(crate) struct LocalRunArgs {
     pub(crate) place: PlaceArgs,
     #[command(flatten)]
     pub(crate) options: RunOptions,
-    /// Command and its arguments
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
-    pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) command: CommandArgs,
 }
 
 /// Where state is kept and how commands run.

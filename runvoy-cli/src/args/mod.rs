@@ -3,6 +3,7 @@
 #[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
 mod locks;
+mod playbook;
 mod records;
 mod run;
 mod setup;
@@ -12,10 +13,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[cfg(all(feature = "local", target_os = "linux"))]
 pub(crate) use local::{LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
 pub(crate) use locks::{LocksCommand, LocksListArgs, LocksReleaseArgs, LocksShowArgs};
+pub(crate) use playbook::{PlaybookCommand, PlaybookListArgs, PlaybookRunArgs, PlaybookShowArgs};
 pub(crate) use records::{
     HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, WaitArgs, WhoamiArgs,
 };
-pub(crate) use run::{OnLockHeld, RunArgs, RunOptions};
+pub(crate) use run::{CommandArgs, OnLockHeld, RunArgs, RunManner, RunOptions};
 pub(crate) use setup::{CompletionsArgs, ConfigureArgs, DocsArgs, DocsFormat, VersionArgs};
 
 /// Run commands in ephemeral containers, without holding anybody's cloud credentials.
@@ -95,6 +97,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Locks(LocksCommand),
     Wait(WaitArgs),
+    #[command(subcommand)]
+    Playbook(Box<PlaybookCommand>),
     Health(HealthArgs),
     Whoami(WhoamiArgs),
     Configure(ConfigureArgs),
@@ -132,13 +136,13 @@ mod tests {
 
     #[test]
     fn what_follows_the_first_word_is_the_commands() {
-        assert_eq!(run(&["ls", "-la"]).unwrap().command, ["ls", "-la"]);
+        assert_eq!(run(&["ls", "-la"]).unwrap().command.words, ["ls", "-la"]);
         assert_eq!(
-            run(&["-e", "A=1", "ls", "--quiet", "-e", "B"]).unwrap().command,
+            run(&["-e", "A=1", "ls", "--quiet", "-e", "B"]).unwrap().command.words,
             ["ls", "--quiet", "-e", "B"]
         );
-        assert_eq!(run(&["--detach", "--", "-x", "--help"]).unwrap().command, ["-x", "--help"]);
-        assert_eq!(run(&["ls", "--", "x"]).unwrap().command, ["ls", "--", "x"]);
+        assert_eq!(run(&["--detach", "--", "-x", "--help"]).unwrap().command.words, ["-x", "--help"]);
+        assert_eq!(run(&["ls", "--", "x"]).unwrap().command.words, ["ls", "--", "x"]);
         assert!(run(&["--bogus", "ls"]).is_err());
         assert!(run(&[]).is_err());
     }

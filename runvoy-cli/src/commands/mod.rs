@@ -10,6 +10,7 @@ mod list;
 mod local;
 mod locks;
 mod logs;
+mod playbook;
 mod run;
 mod status;
 mod version;
@@ -56,6 +57,7 @@ pub(crate) fn dispatch(cli: Cli, printer: Printer) -> Result<u8, CliError> {
         Command::Kill(args) => block_on(kill::kill(&context, &args)),
         Command::Locks(command) => block_on(locks::locks(&context, &command)),
         Command::Wait(args) => block_on(wait::wait(&context, &args)),
+        Command::Playbook(command) => playbook::playbook(&context, &command),
         Command::Health(args) => block_on(health::health(&context, &args)),
         Command::Whoami(args) => block_on(whoami::whoami(&context, &args)),
         Command::Configure(args) => configure::configure(&context, &args),

@@ -20,5 +20,6 @@ mod input;
 mod kill;
 mod local_run;
 mod locks;
+mod playbooks;
 mod shell;
 mod state;
