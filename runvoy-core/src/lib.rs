@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod audit;
 pub mod clock;
 pub mod execution;
 pub mod id;
@@ -22,7 +23,7 @@ pub mod http;
 pub mod testing;
 
 pub use crate::runvoy::{
-    BuildError, Builder, Caller, Config, Error, ExecutionFilter, Follow, FollowItem, ForcedRelease,
-    IdempotencyKey, KillOutcome, LockView, LogQuery, LogRead, LogStart, ReconcileOptions, ReconcileReport,
-    RequestContext, Runvoy, SharedPage, Unauthenticated, Waiting,
+    AuditFilter, AuditPage, BuildError, Builder, Caller, Config, Error, ExecutionFilter, Follow, FollowItem,
+    ForcedRelease, IdempotencyKey, KillOutcome, LockView, LogQuery, LogRead, LogStart, ReconcileOptions,
+    ReconcileReport, RequestContext, Runvoy, SharedPage, Unauthenticated, Waiting,
 };

@@ -22,11 +22,15 @@ mod server;
 mod guest;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod local;
+#[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
+mod policy_dir;
 
 #[cfg(feature = "server")]
 pub use data_dir::{DataDir, DataDirError, ServerNote};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
-pub use local::{Guest, Local, LocalConfig, LocalError};
+pub use local::{Guest, Local, LocalConfig, LocalError, PolicyReload};
+#[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
+pub use policy_dir::{PolicyDirError, read_policies};
 #[cfg(feature = "process")]
 pub use runvoy_task::{Network, Secret};
 #[cfg(feature = "server")]

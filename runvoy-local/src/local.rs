@@ -13,13 +13,18 @@ use runvoy_core::key::ApiKey;
 use runvoy_core::port::{BoxError, KeyStore, User};
 use runvoy_core::{Config, ReconcileOptions, Runvoy, http};
 use runvoy_task::Network;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::data_dir::DataDir;
 use crate::guest::WithGuest;
 use crate::log_files::LogFiles;
+use crate::policy_dir::PolicyDir;
 use crate::process::{ProcessConfig, ProcessExecutor};
 use crate::sqlite::{MasterKey, SqliteConfig, SqliteStores};
+
+/// Time for the last checkpoint.
+const ANCHOR: Duration = Duration::from_secs(5);
 
 /// What a front-end has to say. Nothing here is read from the environment.
 #[derive(Debug)]
@@ -40,6 +45,8 @@ pub struct LocalConfig {
     pub guest: Option<Guest>,
     /// Time between two passes of [`Runvoy::reconcile`].
     pub reconcile_every: Duration,
+    /// A directory of an organisation's own policies, which is followed.
+    pub policies: Option<PathBuf>,
 }
 
 /// An admin whose key is stored nowhere: for a process that is server and client in one.
@@ -70,6 +77,7 @@ pub struct Local {
     /// Stopped when dropped; the tasks that it looks after go on.
     background: JoinSet<()>,
     dir: DataDir,
+    reload: Arc<Notify>,
 }
 
 impl Local {
@@ -79,6 +87,7 @@ impl Local {
     pub fn start(dir: DataDir, config: LocalConfig) -> Result<Self, LocalError> {
         let master_key =
             MasterKey::load_or_create(&dir.master_key()).map_err(failed("the master key is not usable"))?;
+        let checkpoint_key = master_key.checkpoint_key();
         let stores = SqliteStores::open(SqliteConfig { path: dir.database(), master_key })
             .map_err(failed("the database is not usable"))?;
         let process = ProcessConfig {
@@ -91,14 +100,18 @@ impl Local {
         let executor = ProcessExecutor::new(process, Arc::new(SystemClock))
             .map_err(failed("no command could be run"))?;
         let logs = LogFiles::new(dir.executions()).map_err(failed("the log files are not usable"))?;
+        let policies = config.policies.as_deref().map(PolicyDir::open).transpose();
+        let policies = policies.map_err(failed("the policies are refused"))?;
+        let builtin = || Arc::new(CedarAuthorizer::builtin());
         let runvoy = Runvoy::builder()
             .keys(with_guest(stores.key_store(), config.guest))
             .executions(stores.execution_store())
             .locks(stores.lock_manager())
             .audit(stores.audit_log())
+            .checkpoint_key(checkpoint_key)
             .executor(Arc::new(executor))
             .logs(Arc::new(logs))
-            .authorizer(Arc::new(CedarAuthorizer::builtin()))
+            .authorizer(policies.as_ref().map_or_else(builtin, PolicyDir::authorizer))
             .config(config.service)
             .build()
             .map_err(failed("a port is missing"))?;
@@ -106,7 +119,16 @@ impl Local {
         // Who owns the data directory knows that nobody else is at a start that was left half done.
         let first = ReconcileOptions { attempt_silence: Duration::ZERO };
         background.spawn(runvoy.clone().tend(config.reconcile_every, first));
-        Ok(Self { runvoy, background, dir })
+        let reload = Arc::new(Notify::new());
+        if let Some(policies) = policies {
+            background.spawn(policies.follow(runvoy.clone(), Arc::clone(&reload)));
+        }
+        Ok(Self { runvoy, background, dir, reload })
+    }
+
+    /// What has the directory of policies read again.
+    pub fn policy_reload(&self) -> PolicyReload {
+        PolicyReload(Arc::clone(&self.reload))
     }
 
     /// The service.
@@ -131,10 +153,27 @@ impl Local {
         }
     }
 
-    /// Stops looking after tasks, which go on, and gives the data directory back.
+    /// Stops looking after tasks, which go on, anchors the audit log, and gives the data directory back.
     pub async fn stop(mut self) {
         self.runvoy.drain();
         self.background.shutdown().await;
+        let anchored = tokio::time::timeout(ANCHOR, self.runvoy.checkpoint_audit()).await;
+        if !matches!(anchored, Ok(Ok(_))) {
+            tracing::warn!(
+                "audit log not anchored: what was written since the last checkpoint can be cut off unseen"
+            );
+        }
+    }
+}
+
+/// Asks for the directory of policies to be read again, soon; without one it does nothing.
+#[derive(Clone, Debug)]
+pub struct PolicyReload(Arc<Notify>);
+
+impl PolicyReload {
+    /// Asks.
+    pub fn ask(&self) {
+        self.0.notify_one();
     }
 }
 

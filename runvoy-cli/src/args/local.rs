@@ -27,6 +27,9 @@ pub(crate) struct ServeArgs {
     /// Listen on an address that is not loopback although commands are not kept apart from the server
     #[arg(long)]
     pub(crate) allow_unsandboxed: bool,
+    /// Directory of policies (`*.cedar`) beside the built-in ones; read again when it changes and on SIGHUP
+    #[arg(long, value_name = "DIR")]
+    pub(crate) policies: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 }

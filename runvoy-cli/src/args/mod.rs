@@ -1,5 +1,6 @@
 //! Arguments, as clap reads them. Doc comments here are the help text.
 
+mod audit;
 #[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
 mod locks;
@@ -10,6 +11,7 @@ mod setup;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use audit::{AuditArgs, AuditCommand, AuditVerifyArgs};
 #[cfg(all(feature = "local", target_os = "linux"))]
 pub(crate) use local::{LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
 pub(crate) use locks::{LocksCommand, LocksListArgs, LocksReleaseArgs, LocksShowArgs};
@@ -101,6 +103,7 @@ pub(crate) enum Command {
     Playbook(Box<PlaybookCommand>),
     Health(HealthArgs),
     Whoami(WhoamiArgs),
+    Audit(AuditArgs),
     Configure(ConfigureArgs),
     #[cfg(all(feature = "local", target_os = "linux"))]
     #[command(subcommand)]

@@ -1,5 +1,6 @@
 //! One file per command; each takes its arguments and a context.
 
+mod audit;
 mod completions;
 mod configure;
 mod docs;
@@ -19,11 +20,14 @@ mod whoami;
 
 use std::future::Future;
 
+use jiff::Timestamp;
 use runvoy_core::api::ExecutionRecord;
+use runvoy_core::clock::{Clock as _, SystemClock};
 
 use crate::args::{Cli, Command, GlobalArgs};
 use crate::client::{Client, Document};
 use crate::config::Config;
+use crate::duration;
 use crate::error::{CliError, Kind};
 use crate::printer::Printer;
 use crate::settings::{self, Settings, Sources};
@@ -60,6 +64,7 @@ pub(crate) fn dispatch(cli: Cli, printer: Printer) -> Result<u8, CliError> {
         Command::Playbook(command) => playbook::playbook(&context, &command),
         Command::Health(args) => block_on(health::health(&context, &args)),
         Command::Whoami(args) => block_on(whoami::whoami(&context, &args)),
+        Command::Audit(args) => block_on(audit::audit(&context, &args)),
         Command::Configure(args) => configure::configure(&context, &args),
         #[cfg(all(feature = "local", target_os = "linux"))]
         Command::Local(command) => local::local(&context, &command),
@@ -82,4 +87,17 @@ fn no_runtime(error: &std::io::Error) -> CliError {
 /// Prints a record as `-o` wants it.
 fn print_record(printer: Printer, record: &Document<ExecutionRecord>, json: bool) -> Result<(), CliError> {
     if json { printer.data(&record.json()) } else { status::print(printer, &record.value) }
+}
+
+/// A time, or a length of time before now, as milliseconds since the Unix epoch.
+fn since(text: &str) -> Result<i64, CliError> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time.as_millisecond());
+    }
+    let ago = duration::parse(text).map_err(|_| {
+        CliError::new(Kind::Usage, format!("`{text}` is neither a time nor a length of time"))
+            .hint("write `2026-01-05T10:00:00Z` or `10m`")
+    })?;
+    let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+    Ok(SystemClock.now().as_millisecond().saturating_sub(ago))
 }

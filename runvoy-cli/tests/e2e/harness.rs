@@ -40,6 +40,22 @@ impl Server {
         server
     }
 
+    /// The same with policies of its own, from [`Self::policies`]; they can be written later too.
+    pub(crate) fn start_with_policies(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut server = Self { dir, child: None, endpoint: String::new() };
+        std::fs::create_dir(server.policies()).unwrap();
+        for (name, text) in files {
+            std::fs::write(server.policies().join(name), text).unwrap();
+        }
+        server.start_on("127.0.0.1:0");
+        server
+    }
+
+    pub(crate) fn policies(&self) -> PathBuf {
+        self.dir.path().join("policies")
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
@@ -50,14 +66,15 @@ impl Server {
             .append(true)
             .open(self.dir.path().join("server.log"))
             .unwrap();
-        let mut child = runvoy(self.dir.path())
+        let mut serve = runvoy(self.dir.path());
+        serve
             .args(["local", "serve", "--executor", "process", "--listen", listen, "--data-dir"])
-            .arg(self.data_dir())
-            .env("RUNVOY_ADMIN_API_KEY", KEY)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+            .arg(self.data_dir());
+        if self.policies().exists() {
+            serve.arg("--policies").arg(self.policies());
+        }
+        let mut child =
+            serve.env("RUNVOY_ADMIN_API_KEY", KEY).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         self.child = Some(child);

@@ -13,6 +13,7 @@
     reason = "test code"
 )]
 
+mod audit;
 mod crash;
 mod drain;
 mod harness;
@@ -21,5 +22,6 @@ mod kill;
 mod local_run;
 mod locks;
 mod playbooks;
+mod policies;
 mod shell;
 mod state;

@@ -1,11 +1,13 @@
 //! The shapes of the HTTP API, for servers and clients alike.
 
+mod audit;
 mod error;
 mod execution;
 mod lock;
 mod log;
 mod run;
 
+pub use audit::{AuditHead, AuditVerification};
 pub use error::{ErrorBody, code};
 pub use execution::{
     ExecutionRecord, ExecutionSummary, Greeting, Health, KillAnswer, KillRequest, LockUseData, Me,

@@ -30,6 +30,7 @@ mod entities;
 #[cfg(test)]
 mod equivalence;
 mod error;
+mod merge;
 mod policies;
 mod slice;
 
@@ -60,6 +61,15 @@ struct Generation {
     decisions: Decisions,
 }
 
+/// Policies that were found good, and are not in force yet.
+pub struct Prepared(Generation);
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").finish_non_exhaustive()
+    }
+}
+
 impl CedarAuthorizer {
     /// With the policies of the four roles and no others.
     #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "embedded, and loaded by tests")]
@@ -87,13 +97,21 @@ impl CedarAuthorizer {
     /// A question is decided by the old set or by the new one, never by parts of both. On an error the old set
     /// stays.
     pub fn replace(&self, files: &[(&str, &str)]) -> Result<u64, PolicyError> {
-        let rules = policies::load(self.built_in, files)?;
-        let mut generation = Generation::new(0, rules);
+        Ok(self.install(self.prepare(files)?))
+    }
+
+    /// The first half of [`replace`](Self::replace): finds out whether these would be taken.
+    pub fn prepare(&self, files: &[(&str, &str)]) -> Result<Prepared, PolicyError> {
+        Ok(Prepared(Generation::new(0, policies::load(self.built_in, files)?)))
+    }
+
+    /// The second half: puts them in force.
+    pub fn install(&self, Prepared(mut generation): Prepared) -> u64 {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         generation.number = current.number + 1;
         let number = generation.number;
         *current = Arc::new(generation);
-        Ok(number)
+        number
     }
 
     /// How many sets of policies there have been, the present one included.
@@ -156,7 +174,14 @@ fn evaluate(
         return Ok(Decision::Deny { policy: None });
     }
     let (question, entities) = entities::question(request, run)?;
-    let answer = cedar_policy::Authorizer::new().is_authorized(&question, &slice.policies, &entities);
+    let engine = cedar_policy::Authorizer::new();
+    if let Some(merged) = &slice.merged {
+        let answer = engine.is_authorized(&question, merged, &entities);
+        if !merge::has_say(&answer) {
+            return Ok(read(&answer, merged));
+        }
+    }
+    let answer = engine.is_authorized(&question, &slice.policies, &entities);
     Ok(read(&answer, &slice.policies))
 }
 

@@ -13,6 +13,7 @@ use cedar_policy::{
 use quick_cache::sync::Cache;
 
 use super::entities::{Kind, TYPES, name_of};
+use super::merge;
 use super::policies::Rule;
 use crate::id::Role;
 use crate::port::{Action, AuthorizerError, AuthzRequest, Resource};
@@ -140,6 +141,8 @@ pub(super) struct SliceKey {
 /// The policies that can have a say.
 pub(super) struct Slice {
     pub(super) policies: PolicySet,
+    /// The same with every `forbid` in one, where that is cheaper to ask first.
+    pub(super) merged: Option<PolicySet>,
     /// One of them reads the context.
     pub(super) looks_at_context: bool,
     /// One of them can tell resources of this kind apart.
@@ -200,7 +203,8 @@ impl Slices {
     }
 
     fn build(&self, key: SliceKey) -> Result<Slice, AuthorizerError> {
-        let mut slice = Slice { policies: PolicySet::new(), looks_at_context: false, tells_apart: false };
+        let mut slice =
+            Slice { policies: PolicySet::new(), merged: None, looks_at_context: false, tells_apart: false };
         for rule in self.rules.iter().filter(|rule| self.can_match(&rule.scope, key)) {
             slice.policies.add(rule.policy.clone()).map_err(|e| AuthorizerError {
                 what: "the policies cannot be put together".to_owned(),
@@ -209,6 +213,7 @@ impl Slices {
             slice.looks_at_context |= rule.looks.context;
             slice.tells_apart |= rule.looks.tells_apart(key.kind.type_name());
         }
+        slice.merged = merge::merge(&slice.policies);
         Ok(slice)
     }
 

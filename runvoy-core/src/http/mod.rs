@@ -1,5 +1,6 @@
 //! The HTTP API: the only code in core that knows axum.
 
+mod audit;
 mod auth;
 mod error;
 mod executions;
@@ -65,6 +66,9 @@ fn documented() -> OpenApiRouter<Runvoy> {
         .routes(routes!(locks::get_lock, locks::delete_lock))
         .routes(routes!(logs::get_logs))
         .routes(routes!(stream::get_stream))
+        .routes(routes!(audit::get_audit))
+        .routes(routes!(audit::get_head))
+        .routes(routes!(audit::get_verification))
 }
 
 #[derive(OpenApi)]

@@ -13,7 +13,7 @@ mod lock_manager;
 mod log_source;
 mod store_error;
 
-pub use audit_log::{AuditEvent, AuditKind, AuditLog, AuditRecord};
+pub use audit_log::{AuditEvent, AuditKind, AuditLog};
 pub use authorizer::{
     Action, Authorizer, AuthorizerError, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext,
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Caller, Error, Runvoy};
+use super::{Caller, Error, RequestContext, Runvoy};
 use crate::execution::Execution;
 use crate::id::{Email, ExecutionId};
 use crate::port::{Action, AuditEvent, AuditKind, Resource};
@@ -44,6 +44,22 @@ impl Runvoy {
             self.inner.revealed.remember(&caller.user, record.id, now);
         }
         Ok(())
+    }
+
+    /// Records that other policies are about to be put in force, by the system itself.
+    pub async fn record_policy_reload(&self, files: &str) -> Result<(), Error> {
+        self.append(AuditEvent {
+            at: self.inner.clock.now(),
+            request_id: RequestContext::internal().request_id,
+            user: Email::system(),
+            address: None,
+            kind: AuditKind::Allowed,
+            action: "reload_policies".to_owned(),
+            resource: Resource::System.to_string(),
+            policy: None,
+            detail: Some(files.to_owned()),
+        })
+        .await
     }
 
     /// Records what became of a run.

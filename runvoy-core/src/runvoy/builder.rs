@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{Config, Inner, Runvoy, audit, changes, page_cache};
+use crate::audit::CheckpointKey;
 use crate::clock::{SharedClock, SystemClock};
 use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource};
 
@@ -16,6 +17,7 @@ pub struct Builder {
     audit: Option<Arc<dyn AuditLog>>,
     authorizer: Option<Arc<dyn Authorizer>>,
     clock: Option<SharedClock>,
+    checkpoint_key: Option<CheckpointKey>,
     config: Config,
 }
 
@@ -76,6 +78,12 @@ impl Builder {
         self
     }
 
+    /// The key of the audit log's checkpoints; without one there are none.
+    pub fn checkpoint_key(mut self, key: CheckpointKey) -> Self {
+        self.checkpoint_key = Some(key);
+        self
+    }
+
     /// What an admin may set.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -95,6 +103,7 @@ impl Builder {
                 audit: self.audit.ok_or(missing("an audit log", "audit"))?,
                 authorizer: self.authorizer.ok_or(missing("an authorizer", "authorizer"))?,
                 clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
+                checkpoint_key: self.checkpoint_key,
                 config: self.config,
                 changes: Arc::new(changes::Changes::default()),
                 pages: page_cache::PageCache::default(),

@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod audit_trail;
 mod builder;
 mod changes;
 mod config;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use access::{Caller, RequestContext};
+pub use audit_trail::{AuditFilter, AuditPage};
 pub use builder::{BuildError, Builder};
 pub use config::Config;
 pub use error::{Error, Unauthenticated};
@@ -39,6 +41,7 @@ pub use read::ExecutionFilter;
 pub use reconcile::{ReconcileOptions, ReconcileReport};
 pub use run::IdempotencyKey;
 
+use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;
 use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource};
 
@@ -60,6 +63,7 @@ struct Inner {
     audit: Arc<dyn AuditLog>,
     authorizer: Arc<dyn Authorizer>,
     clock: SharedClock,
+    checkpoint_key: Option<CheckpointKey>,
     config: Config,
     changes: Arc<changes::Changes>,
     pages: page_cache::PageCache,

@@ -8,16 +8,17 @@ use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use mockall::mock;
 
+use crate::audit::{AuditRecord, Checkpoint, Head};
 use crate::execution::{Execution, Patch, StartRequest, TaskHandle};
 use crate::id::{Email, ExecutionId, IdPrefix, LockName, RequestId, Role};
 use crate::key::HashedKey;
 use crate::locks::{LockAnswer, LockCommand, LockDocument};
 use crate::log::Cursor;
 use crate::port::{
-    Action, AuditEvent, AuditLog, AuditRecord, Authorizer, AuthorizerError, AuthzRequest, Capabilities,
-    Claim, Created, Decision, ExecutionStore, Executor, ExecutorError, KeyRecord, KeyStore, ListQuery,
-    LockManager, LogError, LogPage, LogSource, NewExecution, Page, Principal, ReadLimit, StartTask,
-    StoreError, TaskEvent, TaskState, Transition, User,
+    Action, AuditEvent, AuditLog, Authorizer, AuthorizerError, AuthzRequest, Capabilities, Claim, Created,
+    Decision, ExecutionStore, Executor, ExecutorError, KeyRecord, KeyStore, ListQuery, LockManager, LogError,
+    LogPage, LogSource, NewExecution, Page, Principal, ReadLimit, StartTask, StoreError, TaskEvent,
+    TaskState, Transition, User,
 };
 use crate::state::Status;
 
@@ -81,6 +82,9 @@ mock! {
     impl AuditLog for AuditLog {
         async fn append(&self, event: AuditEvent) -> Result<u64, StoreError>;
         async fn read(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, StoreError>;
+        async fn head(&self) -> Result<Head, StoreError>;
+        async fn add_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError>;
+        async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError>;
     }
 }
 

@@ -44,6 +44,9 @@ async fn every_route_and_role_as_the_matrix_says() {
         // Nobody holds it.
         (Method::DELETE, "/locks/infra%2Fprod".into(), [404, 403, 403, 403]),
         (Method::DELETE, "/locks/infra%2Fprod?abandon=true".into(), [404, 403, 403, 403]),
+        (Method::GET, "/audit".into(), [200, 403, 403, 403]),
+        (Method::GET, "/audit/head".into(), [200, 403, 403, 403]),
+        (Method::GET, "/audit/verify".into(), [200, 403, 403, 403]),
     ];
     for (method, path, expected) in rows {
         for (role, expected) in Role::ALL.into_iter().zip(expected) {

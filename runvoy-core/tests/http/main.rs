@@ -12,6 +12,7 @@
     reason = "test code"
 )]
 
+mod audit;
 mod contract;
 mod document;
 mod failures;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
+use runvoy_core::audit::{AuditRecord, Checkpoint, Head};
 use runvoy_core::execution::{Execution, Patch, StartRequest, TaskHandle};
 use runvoy_core::id::{Email, ExecutionId, IdPrefix, LockName, RequestId};
 use runvoy_core::key::HashedKey;
@@ -206,6 +207,15 @@ impl AuditLog for Fused<dyn AuditLog> {
     }
     async fn read(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, StoreError> {
         self.fuse.call(self.inner.read(after, limit)).await
+    }
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.fuse.call(self.inner.head()).await
+    }
+    async fn add_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        self.fuse.call(self.inner.add_checkpoint(checkpoint)).await
+    }
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        self.fuse.call(self.inner.checkpoints()).await
     }
 }
 

@@ -192,7 +192,10 @@ async fn every_end_of_a_task_has_its_status() {
         assert!(record.completed_at.is_some() && record.started_at.is_some());
         assert!(bench.executions.request(id).await.unwrap().is_none(), "the request is wiped");
         let outcomes = bench.audit.read(0, 100).await.unwrap();
-        assert_eq!(outcomes.iter().filter(|record| record.event.kind == AuditKind::Outcome).count(), 1);
+        assert_eq!(
+            outcomes.iter().filter(|record| record.event().unwrap().kind == AuditKind::Outcome).count(),
+            1
+        );
     }
 }
 
@@ -201,11 +204,12 @@ async fn intent_is_recorded_before_effect_and_names_the_execution() {
     let bench = Bench::new().await;
     let id = bench.run().await.id;
     let records = bench.audit.read(0, 100).await.unwrap();
-    let intent = records.iter().find(|record| record.event.action == "run").unwrap();
-    assert_eq!(intent.event.resource, format!("execution:{id}"));
-    assert_eq!(intent.event.kind, AuditKind::Allowed);
-    assert_eq!(intent.event.detail.as_deref(), Some("make"));
-    assert!(intent.event.policy.is_some());
+    let mut events = records.iter().map(|record| record.event().unwrap());
+    let intent = events.find(|event| event.action == "run").unwrap();
+    assert_eq!(intent.resource, format!("execution:{id}"));
+    assert_eq!(intent.kind, AuditKind::Allowed);
+    assert_eq!(intent.detail.as_deref(), Some("make"));
+    assert!(intent.policy.is_some());
 }
 
 #[tokio::test]

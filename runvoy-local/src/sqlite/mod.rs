@@ -4,6 +4,7 @@
 //! belongs to one server at a time; anybody may look into it with the `sqlite3` command.
 
 mod audit_log;
+mod audit_upgrade;
 mod database;
 mod error;
 mod execution_row;

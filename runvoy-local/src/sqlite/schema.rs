@@ -2,13 +2,14 @@
 
 use rusqlite::Connection;
 
+use super::audit_upgrade;
 use super::open::OpenProblem;
 
 /// "rvoy": says whose file it is.
 pub(super) const APPLICATION_ID: i32 = 0x7276_6f79;
 
 /// Migration `n` stands at index `n - 1`. What is here never changes; what is new comes at the end.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 const V1: &str = "
 CREATE TABLE meta (
@@ -110,6 +111,40 @@ ALTER TABLE executions ADD COLUMN lock_use TEXT; -- JSON: token, how long it wai
 CREATE INDEX executions_by_lock ON executions (lock_name, status, created_at, id) WHERE lock_name IS NOT NULL;
 ";
 
+/// The audit log becomes a chain. What was set aside is chained by [`audit_upgrade`] before the commit.
+const V3: &str = "
+DROP TRIGGER audit_events_are_not_changed;
+DROP TRIGGER audit_events_are_not_deleted;
+ALTER TABLE audit_events RENAME TO audit_events_unchained;
+
+-- sha256 is that of the row before (64 zeros before the first) and the event, in hex.
+CREATE TABLE audit_events (
+    seq    INTEGER PRIMARY KEY,
+    event  TEXT NOT NULL, -- JSON
+    sha256 TEXT NOT NULL
+) STRICT;
+
+CREATE TRIGGER audit_events_are_not_changed BEFORE UPDATE ON audit_events
+BEGIN SELECT RAISE(ABORT, 'audit events are never changed'); END;
+
+CREATE TRIGGER audit_events_are_not_deleted BEFORE DELETE ON audit_events
+BEGIN SELECT RAISE(ABORT, 'audit events are never deleted'); END;
+
+CREATE TABLE audit_checkpoints (
+    id     INTEGER PRIMARY KEY,
+    seq    INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    at     TEXT NOT NULL,
+    mac    TEXT NOT NULL
+) STRICT;
+
+CREATE TRIGGER audit_checkpoints_are_not_changed BEFORE UPDATE ON audit_checkpoints
+BEGIN SELECT RAISE(ABORT, 'audit checkpoints are never changed'); END;
+
+CREATE TRIGGER audit_checkpoints_are_not_deleted BEFORE DELETE ON audit_checkpoints
+BEGIN SELECT RAISE(ABORT, 'audit checkpoints are never deleted'); END;
+";
+
 /// The version of a file; 0 of an empty one.
 pub(super) fn version(connection: &Connection) -> Result<usize, OpenProblem> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -137,6 +172,7 @@ pub(super) fn migrate(
     for migration in migrations.iter().skip(version) {
         transaction.execute_batch(migration)?;
     }
+    audit_upgrade::chain_older_events(&transaction)?;
     transaction.pragma_update(None, "user_version", i64::try_from(migrations.len()).unwrap_or(0))?;
     Ok(transaction.commit()?)
 }
@@ -172,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_migration_that_fails_leaves_the_file_as_it_was() {
-        let mut connection = migrated(MIGRATIONS);
+        let mut connection = migrated(&MIGRATIONS[..2]);
         let before = schema(&connection);
         let broken = [V1, V2, "CREATE TABLE extra (a TEXT);", "CREATE TABLE users (a TEXT);"];
         migrate(&mut connection, 2, &broken).unwrap_err();

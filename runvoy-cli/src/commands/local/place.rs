@@ -40,6 +40,7 @@ impl Place {
             service: Config::default(),
             guest,
             reconcile_every: RECONCILE_EVERY,
+            policies: None,
         })
     }
 

@@ -9,7 +9,7 @@ use crate::args::ServeArgs;
 use crate::commands::Context;
 use crate::config::Config;
 use crate::error::{CliError, Kind};
-use crate::signals::Signals;
+use crate::signals::{Hangups, Signals};
 use crate::{env_vars, exit, settings};
 
 /// The profile that the first start writes.
@@ -25,10 +25,12 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, Cli
     }
     let admin: Email =
         args.admin_email.parse().map_err(|e| CliError::new(Kind::Usage, format!("--admin-email: {e}")))?;
-    let mut signals = Signals::catch()?;
+    let mut signals = if args.policies.is_some() { Signals::catch_ends()? } else { Signals::catch()? };
+    let mut hangups = Hangups::catch(args.policies.is_some())?;
     let place = Place::new(&args.place)?;
     let dir = place::open(&place)?;
-    let config = place.config(&dir, None)?;
+    let mut config = place.config(&dir, None)?;
+    config.policies.clone_from(&args.policies);
     let mut local = Local::start(dir, config).map_err(not_started)?;
     let listener = TcpListener::bind(args.listen).await.map_err(|e| {
         CliError::new(Kind::Config, format!("cannot listen on {}: {e}", args.listen))
@@ -58,7 +60,15 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, Cli
         let _ = stop.send(());
         signals.next().await;
     };
+    let reload = local.policy_reload();
+    let reloads = async {
+        loop {
+            hangups.next().await;
+            reload.ask();
+        }
+    };
     tokio::select! {
+        () = reloads => {}
         ended = server => ended.map_err(not_started)?,
         () = local.background_ended() => {
             let what = "the server's background work has ended, and nothing would be settled any more";

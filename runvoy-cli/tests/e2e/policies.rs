@@ -1,0 +1,53 @@
+use crate::harness::{Server, runvoy, signal, stderr, until};
+
+fn forbid(id: &str, word: &str) -> String {
+    format!(
+        r#"@id("{id}") forbid (principal, action == Action::"run", resource)
+           when {{ context has command && context.command like "*{word}*" }};"#
+    )
+}
+
+/// What the refusal of a command says; `None` where it ran.
+fn refused(server: &Server, word: &str) -> Option<String> {
+    let output = server.run(&["run", "echo", word]);
+    (output.status.code() != Some(0)).then(|| stderr(&output))
+}
+
+#[test]
+fn a_policy_file_is_obeyed_when_it_changes_and_a_bad_one_changes_nothing() {
+    let server = Server::start_with_policies(&[("own.cedar", &forbid("acme.one", "one"))]);
+    assert!(refused(&server, "one").is_some_and(|why| why.contains("acme.one")));
+    assert_eq!(refused(&server, "two"), None);
+
+    std::fs::write(server.policies().join("bad.cedar"), "\nforbid (principal, action);").unwrap();
+    until("the bad file is refused", || {
+        let log = server.log();
+        log.contains("bad.cedar") && log.contains("stay in force")
+    });
+    assert!(refused(&server, "one").is_some_and(|why| why.contains("acme.one")));
+
+    std::fs::write(server.policies().join("own.cedar"), forbid("acme.two", "two")).unwrap();
+    std::fs::remove_file(server.policies().join("bad.cedar")).unwrap();
+    until("the new policy is obeyed", || refused(&server, "two").is_some_and(|why| why.contains("acme.two")));
+    assert_eq!(refused(&server, "one"), None);
+}
+
+#[test]
+fn a_hangup_ends_no_server_that_has_policies() {
+    let mut server = Server::start_with_policies(&[("own.cedar", &forbid("acme.one", "one"))]);
+    signal(server.pid(), "HUP");
+    assert!(refused(&server, "one").is_some_and(|why| why.contains("acme.one")));
+    assert_eq!(server.terminate().code(), Some(0));
+}
+
+#[test]
+fn no_server_starts_with_a_bad_policy() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("bad.cedar"), "// one\nforbid (principal, action);").unwrap();
+    let output = runvoy(home.path())
+        .args(["local", "serve", "--listen", "127.0.0.1:0", "--data-dir", "data", "--policies", "."])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    assert!(stderr(&output).contains("bad.cedar:2: "), "{}", stderr(&output));
+}
