@@ -23,7 +23,8 @@ pub mod http;
 pub mod testing;
 
 pub use crate::runvoy::{
-    AuditFilter, AuditPage, BuildError, Builder, Caller, Config, Error, ExecutionFilter, Follow, FollowItem,
-    ForcedRelease, IdempotencyKey, KillOutcome, LockView, LogQuery, LogRead, LogStart, ReconcileOptions,
-    ReconcileReport, RequestContext, Runvoy, SharedPage, Unauthenticated, Waiting,
+    AuditFilter, AuditPage, BuildError, Builder, Caller, Config, Error, ExecutionFilter, Finding, Follow,
+    FollowItem, ForcedRelease, IdempotencyKey, KillOutcome, LockView, LogQuery, LogRead, LogStart, Phase,
+    ReconcileOptions, ReconcileReport, RequestContext, Runvoy, SharedPage, Unauthenticated, Usual, Waiting,
+    Why,
 };

@@ -17,7 +17,7 @@ pub(crate) use local::{LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
 pub(crate) use locks::{LocksCommand, LocksListArgs, LocksReleaseArgs, LocksShowArgs};
 pub(crate) use playbook::{PlaybookCommand, PlaybookListArgs, PlaybookRunArgs, PlaybookShowArgs};
 pub(crate) use records::{
-    HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, WaitArgs, WhoamiArgs,
+    HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, WaitArgs, WhoamiArgs, WhyArgs,
 };
 pub(crate) use run::{CommandArgs, OnLockHeld, RunArgs, RunManner, RunOptions};
 pub(crate) use setup::{CompletionsArgs, ConfigureArgs, DocsArgs, DocsFormat, VersionArgs};
@@ -94,6 +94,7 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     Logs(LogsArgs),
     Status(StatusArgs),
+    Why(WhyArgs),
     List(ListArgs),
     Kill(KillArgs),
     #[command(subcommand)]

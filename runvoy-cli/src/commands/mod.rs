@@ -17,6 +17,7 @@ mod status;
 mod version;
 mod wait;
 mod whoami;
+mod why;
 
 use std::future::Future;
 
@@ -57,6 +58,7 @@ pub(crate) fn dispatch(cli: Cli, printer: Printer) -> Result<u8, CliError> {
         Command::Run(args) => block_on(run::run(&context, &args)),
         Command::Logs(args) => block_on(logs::logs(&context, &args)),
         Command::Status(args) => block_on(status::status(&context, &args)),
+        Command::Why(args) => block_on(why::why(&context, &args)),
         Command::List(args) => block_on(list::list(&context, &args)),
         Command::Kill(args) => block_on(kill::kill(&context, &args)),
         Command::Locks(command) => block_on(locks::locks(&context, &command)),

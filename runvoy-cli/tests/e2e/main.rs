@@ -25,3 +25,4 @@ mod playbooks;
 mod policies;
 mod shell;
 mod state;
+mod why;

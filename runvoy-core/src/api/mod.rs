@@ -6,6 +6,7 @@ mod execution;
 mod lock;
 mod log;
 mod run;
+mod why;
 
 pub use audit::{AuditHead, AuditVerification};
 pub use error::{ErrorBody, code};
@@ -16,6 +17,7 @@ pub use execution::{
 pub use lock::{HolderData, LockData, LocksAnswer, ReleaseAnswer, WaiterData};
 pub use log::{BlockData, EndData, GapData, LogPageAnswer, LogsAnswer, StatusData, sse};
 pub use run::{Command, RunAnswer, RunRequest};
+pub use why::{PhaseData, UsualData, WaitingData, WhyAnswer};
 
 /// Where every route lives.
 pub const BASE_PATH: &str = "/api/v1";

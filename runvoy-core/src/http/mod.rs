@@ -12,6 +12,7 @@ mod middleware;
 mod query;
 mod run;
 mod stream;
+mod why;
 
 use axum::Router;
 use axum::routing::get;
@@ -62,6 +63,7 @@ fn documented() -> OpenApiRouter<Runvoy> {
         .routes(routes!(executions::list_executions))
         .routes(routes!(executions::get_execution, executions::delete_execution))
         .routes(routes!(executions::get_status))
+        .routes(routes!(why::get_why))
         .routes(routes!(locks::list_locks))
         .routes(routes!(locks::get_lock, locks::delete_lock))
         .routes(routes!(logs::get_logs))

@@ -33,7 +33,7 @@ pub struct Waiting {
 /// Whether somebody may still run what they asked for when their turn comes.
 enum Verdict {
     Allowed,
-    Denied(String),
+    Denied { why: String, policy: Option<String> },
 }
 
 impl Runvoy {
@@ -126,9 +126,10 @@ impl Runvoy {
         // A lock is asked for after its execution is recorded, so nobody will ever come for this grant.
         let Some(record) = record else { return self.release(name, holder.token).await };
         if record.status == Status::Queued
-            && let Verdict::Denied(why) = self.decide_again(&record).await?
+            && let Verdict::Denied { why, policy } = self.decide_again(&record).await?
         {
-            let patch = self.ended(Reason::Denied, why);
+            let lock = record.lock.clone().map(|lock| LockUse { denied_by: policy, ..lock });
+            let patch = Patch { lock, ..self.ended(Reason::Denied, why) };
             self.end(record.id, &[Status::Queued], &patch).await?;
             return self.release(name, holder.token).await;
         }
@@ -241,11 +242,11 @@ impl Runvoy {
             kind: AuditKind::Denied,
             action: Action::Run.to_string(),
             resource: Resource::Execution { id: record.id, owners: &[] }.to_string(),
-            policy,
+            policy: policy.clone(),
             detail: Some(why.to_owned()),
         })
         .await?;
-        Ok(Verdict::Denied(format!("its turn came, but {why}")))
+        Ok(Verdict::Denied { why: format!("its turn came, but {why}"), policy })
     }
 
     fn ended(&self, reason: Reason, detail: String) -> Patch {

@@ -22,6 +22,7 @@ mod start;
 mod task_event;
 mod tend;
 mod validate;
+mod why;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,7 @@ pub use page_cache::SharedPage;
 pub use read::ExecutionFilter;
 pub use reconcile::{ReconcileOptions, ReconcileReport};
 pub use run::IdempotencyKey;
+pub use why::{Finding, Phase, Usual, Why};
 
 use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;

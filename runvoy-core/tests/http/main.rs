@@ -20,3 +20,4 @@ mod limits;
 mod locks;
 mod logs;
 mod server;
+mod why;

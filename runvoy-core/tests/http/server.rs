@@ -42,6 +42,7 @@ pub(crate) struct Server {
     /// Tasks that do what the test says, if the server was made so.
     pub(crate) manual: ScriptedExecutor,
     pub(crate) logs: Arc<MemoryLogs>,
+    pub(crate) clock: Arc<ManualClock>,
 }
 
 /// An answer, read to its end.
@@ -78,7 +79,7 @@ impl Server {
         Self::assemble(false, change).await
     }
 
-    async fn assemble(by_hand: bool, change: impl FnOnce(&mut Ports)) -> Self {
+    pub(crate) async fn assemble(by_hand: bool, change: impl FnOnce(&mut Ports)) -> Self {
         let clock = Arc::new(ManualClock::default());
         let logs = Arc::new(MemoryLogs::new(clock.clone()));
         let manual = ScriptedExecutor::manual(Arc::clone(&logs), clock.clone());
@@ -122,11 +123,11 @@ impl Server {
             .audit(ports.audit.clone())
             .authorizer(ports.authorizer.clone())
             .config(ports.config.clone())
-            .clock(clock)
+            .clock(clock.clone())
             .build()
             .unwrap();
         let router = runvoy_core::http::router(runvoy.clone());
-        Self { router, runvoy, ports, manual, logs }
+        Self { router, runvoy, ports, manual, logs, clock }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
