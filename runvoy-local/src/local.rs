@@ -23,6 +23,8 @@ use crate::policy_dir::PolicyDir;
 use crate::process::{ProcessConfig, ProcessExecutor};
 use crate::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 
+/// Time for starts that are under way.
+const LAST_STARTS: Duration = Duration::from_secs(5);
 /// Time for the last checkpoint.
 const ANCHOR: Duration = Duration::from_secs(5);
 
@@ -156,6 +158,9 @@ impl Local {
     /// Stops looking after tasks, which go on, anchors the audit log, and gives the data directory back.
     pub async fn stop(mut self) {
         self.runvoy.drain();
+        if tokio::time::timeout(LAST_STARTS, self.runvoy.settled()).await.is_err() {
+            tracing::warn!("a start was cut off; the next server goes on with it");
+        }
         self.background.shutdown().await;
         let anchored = tokio::time::timeout(ANCHOR, self.runvoy.checkpoint_audit()).await;
         if !matches!(anchored, Ok(Ok(_))) {

@@ -123,6 +123,7 @@ pub struct Page {
 ///   forbids is [`StoreError::Invalid`], whoever asks, and changes nothing.
 /// - Whatever reaches a terminal status loses its stored request in the same write. The request is sealed at
 ///   rest where there is a rest.
+/// - It is owed its outcome in the audit log from that write on, until [`outcome_recorded`](Self::outcome_recorded).
 /// - A listing costs as much as the page, not as the table, and sees every record that was there when it began.
 #[async_trait]
 pub trait ExecutionStore: Send + Sync + 'static {
@@ -148,4 +149,10 @@ pub trait ExecutionStore: Send + Sync + 'static {
 
     /// A page of records, newest first.
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
+
+    /// At most `limit` ended executions whose outcome is not known to be in the audit log.
+    async fn outcomes_owed(&self, limit: usize) -> Result<Vec<Execution>, StoreError>;
+
+    /// Notes that an execution's outcome is in the audit log. Of one that is owed none it changes nothing.
+    async fn outcome_recorded(&self, id: ExecutionId) -> Result<(), StoreError>;
 }

@@ -62,7 +62,7 @@ impl Runvoy {
         .await
     }
 
-    /// Records what became of a run.
+    /// Records what became of a run. After a crash it may stand there twice, but never not at all.
     pub(crate) async fn record_outcome(&self, record: &Execution) -> Result<(), Error> {
         let code = record.exit_code.map_or_else(|| "none".to_owned(), |code| code.to_string());
         let reason = record.status_reason.map_or("", |reason| reason.as_str());
@@ -77,6 +77,8 @@ impl Runvoy {
             policy: None,
             detail: Some(format!("{} {reason}, exit code {code}", record.status)),
         })
-        .await
+        .await?;
+        let store = Error::store("the execution store");
+        self.inner.executions.outcome_recorded(record.id).await.map_err(store)
     }
 }

@@ -2,6 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{Config, Inner, Runvoy, audit, changes, page_cache};
+use tokio_util::task::TaskTracker;
+
 use crate::audit::CheckpointKey;
 use crate::clock::{SharedClock, SystemClock};
 use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource};
@@ -109,6 +111,7 @@ impl Builder {
                 pages: page_cache::PageCache::default(),
                 revealed: audit::Revealed::default(),
                 draining: AtomicBool::new(false),
+                begun: TaskTracker::new(),
             }),
         })
     }

@@ -111,6 +111,11 @@ impl Error {
         Self::Invalid { field, message: message.into() }
     }
 
+    /// A new run at the wrong time.
+    pub(crate) fn shutting_down() -> Self {
+        Self::Busy { message: "the server is shutting down; try again in a moment".to_owned() }
+    }
+
     /// An execution that is not there.
     pub(crate) fn no_execution(id: impl std::fmt::Display) -> Self {
         Self::NotFound { what: format!("execution {id}") }

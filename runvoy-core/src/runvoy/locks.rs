@@ -30,6 +30,15 @@ pub struct Waiting {
     pub holder: Option<Holder>,
 }
 
+/// When whoever asks for a lock was last authorised to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Authorized {
+    /// By the request that asks.
+    JustNow,
+    /// When the execution was recorded.
+    Earlier,
+}
+
 /// Whether somebody may still run what they asked for when their turn comes.
 enum Verdict {
     Allowed,
@@ -38,7 +47,7 @@ enum Verdict {
 
 impl Runvoy {
     /// Asks for the lock of a QUEUED execution. The same execution may ask any number of times.
-    pub(crate) async fn enter(&self, record: &Execution) -> Result<Entered, Error> {
+    pub(crate) async fn enter(&self, record: &Execution, authorized: Authorized) -> Result<Entered, Error> {
         let Some(lock) = &record.lock else { return Ok(Entered::In(Box::new(record.clone()))) };
         let command = LockCommand::Acquire {
             execution: record.id,
@@ -47,13 +56,17 @@ impl Runvoy {
             max_depth: self.inner.config.queue_depth,
         };
         match self.lock_command(&lock.name, command).await? {
+            LockAnswer::Granted(holder) if authorized == Authorized::Earlier => {
+                self.pass_on(&lock.name, Some(holder)).await?;
+                Ok(Entered::In(Box::new(self.get_record(record.id).await?)))
+            }
             LockAnswer::Granted(holder) => {
                 let (record, next) = self.begin_turn(record, &holder).await?;
                 self.pass_on(&lock.name, next).await?;
                 Ok(Entered::In(Box::new(record)))
             }
             LockAnswer::Held(Some(holder)) if self.free_if_over(&lock.name, &holder).await? => {
-                Box::pin(self.enter(record)).await
+                Box::pin(self.enter(record, authorized)).await
             }
             LockAnswer::Held(holder) => {
                 self.turn_away(record, "it is held", Entered::Held(holder.map(Box::new))).await

@@ -27,6 +27,8 @@ mod why;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio_util::task::TaskTracker;
+
 pub use access::{Caller, RequestContext};
 pub use audit_trail::{AuditFilter, AuditPage};
 pub use builder::{BuildError, Builder};
@@ -71,6 +73,8 @@ struct Inner {
     pages: page_cache::PageCache,
     revealed: audit::Revealed,
     draining: AtomicBool,
+    /// What goes on although its caller may have gone.
+    begun: TaskTracker,
 }
 
 impl Runvoy {
@@ -88,6 +92,12 @@ impl Runvoy {
     pub fn drain(&self) {
         self.inner.draining.store(true, Ordering::Relaxed);
         self.inner.changes.wake_all();
+    }
+
+    /// Resolves once every start that was under way is done; after [`drain`](Self::drain) no other begins.
+    pub async fn settled(&self) {
+        self.inner.begun.close();
+        self.inner.begun.wait().await;
     }
 
     /// Whether [`drain`](Self::drain) was called.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::locks::Entered;
+use super::locks::{Authorized, Entered};
 use super::{Error, Runvoy};
 use crate::execution::{Execution, Patch};
 use crate::id::{ExecutionId, LockName};
@@ -77,7 +77,29 @@ impl Runvoy {
             }
         }
         self.reconcile_locks(&live, &mut report).await?;
+        self.record_owed_outcomes(options, &mut report).await?;
         Ok(report)
+    }
+
+    /// Whoever ended an execution died before its outcome was in the audit log.
+    async fn record_owed_outcomes(
+        &self,
+        options: ReconcileOptions,
+        report: &mut ReconcileReport,
+    ) -> Result<(), Error> {
+        let store = Error::store("the execution store");
+        let owed = self.inner.executions.outcomes_owed(limits::PAGE).await.map_err(store)?;
+        let now = self.inner.clock.now();
+        let is_late = |record: &&Execution| {
+            record.completed_at.is_none_or(|at| elapsed(at, now) >= options.attempt_silence)
+        };
+        for record in owed.iter().filter(is_late) {
+            if let Err(error) = self.record_outcome(record).await {
+                report.failed += 1;
+                tracing::warn!(execution.id = %record.id, error = %super::error_chain(&error), "outcome not recorded yet");
+            }
+        }
+        Ok(())
     }
 
     /// Brings locks in line with what became of those who hold them and wait for them.
@@ -207,7 +229,7 @@ impl Runvoy {
             return Ok(Mended::Nothing);
         }
         // Recorded, and then nobody asked for its lock.
-        match self.enter(record).await? {
+        match self.enter(record, Authorized::Earlier).await? {
             Entered::In(record) if !record.status.is_terminal() => Ok(Mended::Started),
             Entered::In(_) | Entered::Held(_) | Entered::Full => Ok(Mended::GivenUp),
         }

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::locks::{Entered, run_context};
+use super::locks::{Authorized, Entered, run_context};
+use tracing::Instrument as _;
+
 use super::{Caller, Error, Runvoy, validate};
 use crate::api::RunRequest;
 use crate::execution::Execution;
@@ -64,10 +66,27 @@ impl Runvoy {
         let new = self.new_execution(caller, &run, idempotency, now);
         let resource = Resource::Execution { id: new.record.id, owners: &[] }.to_string();
         self.record(granted, Some(resource), Some(&run.command)).await?;
-        let record = new.record.clone();
+        self.although_the_caller_goes(self.clone().begin(new)).await
+    }
+
+    /// Does something to its end, also if whoever waits for it no longer does: a client that hangs up between the
+    /// record and the start would leave the start to the next pass of [`reconcile`](Self::reconcile).
+    async fn although_the_caller_goes<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        match self.inner.begun.spawn(work.in_current_span()).await {
+            Ok(done) => done,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(Error::shutting_down()),
+        }
+    }
+
+    async fn begin(self, new: NewExecution) -> Result<Execution, Error> {
+        let (record, request) = (new.record.clone(), new.request.clone());
         match self.inner.executions.create(new).await {
             Ok(Created::New) if record.lock.is_some() => self.take_or_wait(&record).await,
-            Ok(Created::New) => self.start(&record, run.start).await,
+            Ok(Created::New) => self.start(&record, request).await,
             Ok(Created::Existing(record)) => self.finish_start(*record).await,
             Ok(Created::TooMany { scope, limit }) => Err(Error::TooManyLive { scope, limit }),
             Err(StoreError::Conflict { .. }) => Err(Error::IdempotencyConflict),
@@ -78,7 +97,7 @@ impl Runvoy {
     /// Gets the lock of a new execution, or waits for it in line.
     async fn take_or_wait(&self, record: &Execution) -> Result<Execution, Error> {
         let name = || record.lock.as_ref().map(|lock| lock.name.clone());
-        match (self.enter(record).await?, name()) {
+        match (self.enter(record, Authorized::JustNow).await?, name()) {
             (Entered::In(record), _) => Ok(*record),
             (Entered::Held(holder), Some(name)) => Err(Error::LockHeld { name, holder }),
             (Entered::Full, Some(name)) => {
@@ -90,8 +109,7 @@ impl Runvoy {
 
     async fn admit(&self) -> Result<(), Error> {
         if self.is_draining() {
-            let message = "the server is shutting down; try again in a moment".to_owned();
-            return Err(Error::Busy { message });
+            return Err(Error::shutting_down());
         }
         Ok(self.inner.executor.admit().await?)
     }

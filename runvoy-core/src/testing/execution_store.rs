@@ -60,6 +60,7 @@ macro_rules! execution_store_suite {
                 of_many_steps_one_wins
                 the_request_is_there_until_the_end
                 an_ended_record_stays_as_it_is
+                an_end_is_owed_its_outcome_until_it_is_recorded
                 a_prefix_finds_none_one_or_two
                 a_listing_is_newest_first
                 pages_neither_skip_nor_repeat

@@ -71,6 +71,8 @@ mock! {
         ) -> Result<Transition, StoreError>;
         async fn request(&self, id: ExecutionId) -> Result<Option<StartRequest>, StoreError>;
         async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
+        async fn outcomes_owed(&self, limit: usize) -> Result<Vec<Execution>, StoreError>;
+        async fn outcome_recorded(&self, id: ExecutionId) -> Result<(), StoreError>;
     }
 }
 

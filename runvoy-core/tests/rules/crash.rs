@@ -76,6 +76,11 @@ enum Step {
         instance: usize,
         lock: usize,
     },
+    /// Takes a lock from its holder, who may still run.
+    Abandon {
+        instance: usize,
+        lock: usize,
+    },
     /// From now on, whoever asks for something is no longer known, or known again.
     Revoke(bool),
     Kill {
@@ -135,6 +140,8 @@ struct Story {
     tokens: BTreeMap<LockName, u64>,
     /// What tasks were, for news that come late.
     history: Vec<TaskEvent>,
+    /// Whether a process died so far.
+    crashed: bool,
 }
 
 impl Story {
@@ -180,11 +187,13 @@ impl Story {
             accepted: BTreeMap::new(),
             tokens: BTreeMap::new(),
             history: Vec::new(),
+            crashed: false,
         }
     }
 
     /// Puts a new process in the place of one that died.
     fn restart(&mut self, at: usize) {
+        self.crashed |= self.instances[at].1.is_blown();
         let fuse = self.crashes.next().map_or_else(Fuse::none, |(at, moment)| Fuse::new(at, moment));
         let lasting = Lasting {
             keys: self.keys.clone(),
@@ -204,15 +213,43 @@ impl Story {
     }
 
     async fn take(&mut self, step: &Step) {
+        let revoked = self.authorizer.revoked.load(Ordering::SeqCst);
+        let waiting = if revoked { self.waiting().await } else { Vec::new() };
+        self.do_step(step).await;
+        if self.authorizer.revoked.load(Ordering::SeqCst) {
+            for id in waiting {
+                let record = self.executions.get(id).await.unwrap().unwrap();
+                let waits_or_ended = record.status == Status::Queued || record.status.is_terminal();
+                assert!(waits_or_ended, "{id} waited, is no longer allowed and is {}", record.status);
+                assert_eq!(self.world.job(id).runs, 0, "{id} was no longer allowed and ran");
+            }
+        }
+    }
+
+    /// Who is in line for a lock.
+    async fn waiting(&self) -> Vec<ExecutionId> {
+        let queued = ListQuery { statuses: Some(vec![Status::Queued]), limit: 1000, ..ListQuery::default() };
+        let page = self.executions.list(&queued).await.unwrap();
+        page.executions.into_iter().map(|record| record.id).collect()
+    }
+
+    async fn force_release(&mut self, at: usize, lock: usize, how: ForcedRelease) {
+        let name: LockName = name_of(lock).parse().unwrap();
+        self.act(at, async |runvoy: &Runvoy, caller: &Caller| {
+            // A lock that nobody holds: that is an answer too.
+            let _ = runvoy.force_release(caller, &name, how).await;
+        })
+        .await;
+    }
+
+    async fn do_step(&mut self, step: &Step) {
         match *step {
             Step::Run { instance, key, lock } => self.run(instance % 2, key, lock).await,
             Step::ForceRelease { instance, lock } => {
-                let name: LockName = name_of(lock).parse().unwrap();
-                self.act(instance % 2, async |runvoy: &Runvoy, caller: &Caller| {
-                    // A lock that nobody holds: that is an answer too.
-                    let _ = runvoy.force_release(caller, &name, ForcedRelease::StopHolder).await;
-                })
-                .await;
+                self.force_release(instance % 2, lock, ForcedRelease::StopHolder).await;
+            }
+            Step::Abandon { instance, lock } => {
+                self.force_release(instance % 2, lock, ForcedRelease::Abandon).await;
             }
             Step::Revoke(revoked) => self.authorizer.revoked.store(revoked, Ordering::SeqCst),
             Step::Kill { instance, execution } => {
@@ -387,7 +424,8 @@ impl Story {
         let mut running: BTreeMap<LockName, ExecutionId> = BTreeMap::new();
         for id in self.world.ids() {
             let record = self.executions.get(id).await.unwrap().expect("a task without a record");
-            let Some(lock) = record.lock else { continue };
+            // Whose lock was taken while it ran: the one exception, and its record says so.
+            let Some(lock) = record.lock.filter(|lock| lock.abandoned_by.is_none()) else { continue };
             if self.world.job(id).running {
                 assert!(lock.token.is_some(), "{id} runs without its lock");
                 let other = running.insert(lock.name.clone(), id);
@@ -402,6 +440,19 @@ impl Story {
                 assert_eq!(*id, holder.execution, "{id} runs and does not hold {name}");
             }
         }
+    }
+
+    /// Every end is told in the audit log, and only once where nothing crashed.
+    async fn check_outcomes(&self) {
+        let outcomes = outcomes(&self.audit).await;
+        let all = ListQuery { limit: 1000, ..ListQuery::default() };
+        for record in self.executions.list(&all).await.unwrap().executions {
+            let resource = Resource::Execution { id: record.id, owners: &[] }.to_string();
+            let told = outcomes.get(&resource).copied().unwrap_or(0);
+            assert!(told >= 1, "the audit log does not tell how {} ended", record.id);
+            assert!(told == 1 || self.crashed, "the audit log tells {told} times how {} ended", record.id);
+        }
+        assert_eq!(self.executions.outcomes_owed(1000).await.unwrap(), []);
     }
 
     /// Nothing crashes any more: everything comes to an end, though tasks go on starting late.
@@ -433,6 +484,23 @@ impl Story {
             assert_eq!(self.world.job(record.id).runs, before, "{} ran after its end", record.id);
         }
         assert_eq!(self.locks.list().await.unwrap(), [], "a lock is left behind, or a waiter forgotten");
+        self.check_outcomes().await;
+    }
+}
+
+/// How often the outcome of each execution stands in the audit log.
+async fn outcomes(audit: &Arc<dyn AuditLog>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    let mut after = 0;
+    loop {
+        let page = audit.read(after, 1000).await.unwrap();
+        let Some(last) = page.last() else { return counts };
+        after = last.seq;
+        for event in page.iter().map(|record| record.event().unwrap()) {
+            if event.kind == AuditKind::Outcome {
+                *counts.entry(event.resource).or_default() += 1;
+            }
+        }
     }
 }
 
@@ -533,11 +601,27 @@ fn plain_lives() -> Vec<Vec<Step>> {
         // The holder is made to go; whoever waits is no longer allowed.
         with_mending(
             &[
-                &[holds, waits, Step::ForceRelease { instance: 0, lock: 0 }, Step::Revoke(true)][..],
+                &[holds.clone(), waits.clone(), Step::ForceRelease { instance: 0, lock: 0 }, Step::Revoke(true)]
+                    [..],
                 &claim_all,
                 &exit_all,
                 &news_all,
                 &[waits_too, Step::Kill { instance: 0, execution: 1 }],
+            ]
+            .concat(),
+        ),
+        // Recorded, perhaps no more than that, and no longer allowed when somebody finds it.
+        with_mending(&[holds.clone(), waits.clone(), Step::Revoke(true)]),
+        with_mending(&[waits.clone(), Step::Revoke(true)]),
+        // Whose lock is taken goes on running beside the next.
+        with_mending(
+            &[
+                &[holds.clone(), waits.clone()][..],
+                &claim_all,
+                &[Step::Abandon { instance: 0, lock: 0 }],
+                &claim_all,
+                &exit_all,
+                &news_all,
             ]
             .concat(),
         ),
@@ -581,6 +665,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         5 => (instance.clone(), 0_usize..4, wants())
             .prop_map(|(instance, key, lock)| Step::Run { instance, key, lock }),
         1 => (instance.clone(), 0_usize..2).prop_map(|(instance, lock)| Step::ForceRelease { instance, lock }),
+        1 => (instance.clone(), 0_usize..2).prop_map(|(instance, lock)| Step::Abandon { instance, lock }),
         1 => any::<bool>().prop_map(Step::Revoke),
         2 => (instance.clone(), execution.clone()).prop_map(|(instance, execution)| Step::Kill { instance, execution }),
         3 => (0_usize..4, wants(), execution.clone())

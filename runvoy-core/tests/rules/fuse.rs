@@ -132,6 +132,12 @@ impl ExecutionStore for Fused<dyn ExecutionStore> {
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
         self.fuse.call(self.inner.list(query)).await
     }
+    async fn outcomes_owed(&self, limit: usize) -> Result<Vec<Execution>, StoreError> {
+        self.fuse.call(self.inner.outcomes_owed(limit)).await
+    }
+    async fn outcome_recorded(&self, id: ExecutionId) -> Result<(), StoreError> {
+        self.fuse.call(self.inner.outcome_recorded(id)).await
+    }
 }
 
 #[async_trait]

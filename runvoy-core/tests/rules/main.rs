@@ -14,5 +14,6 @@
 
 mod crash;
 mod fuse;
+mod hang_up;
 mod service;
 mod world;

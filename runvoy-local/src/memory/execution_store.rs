@@ -27,6 +27,7 @@ struct State {
     /// One set per status, and one per user and status: every listing merges at most seven of one kind.
     by_status: HashMap<Status, BTreeSet<Place>>,
     by_user: HashMap<(Email, Status), BTreeSet<Place>>,
+    outcomes_owed: BTreeSet<ExecutionId>,
 }
 
 #[derive(Debug)]
@@ -167,6 +168,9 @@ impl ExecutionStore for MemoryExecutionStore {
             state.keys.insert((record.created_by.clone(), key.key.clone()), (key, record.id));
         }
         state.index(&record);
+        if record.status.is_terminal() {
+            state.outcomes_owed.insert(record.id);
+        }
         let request = (!record.status.is_terminal()).then_some(request);
         state.records.insert(record.id, Record { execution: record, request });
         Ok(Created::New)
@@ -205,6 +209,9 @@ impl ExecutionStore for MemoryExecutionStore {
         if after.status != before.status {
             state.unindex(&before);
             state.index(&after);
+            if after.status.is_terminal() {
+                state.outcomes_owed.insert(id);
+            }
         }
         Ok(Transition::Applied(Box::new(after)))
     }
@@ -233,5 +240,16 @@ impl ExecutionStore for MemoryExecutionStore {
         let last = executions.last().filter(|_| more);
         let next = last.map(|last| ListPosition { created_at: last.created_at, id: last.id });
         Ok(Page { executions, next })
+    }
+
+    async fn outcomes_owed(&self, limit: usize) -> Result<Vec<Execution>, StoreError> {
+        let state = self.state();
+        let owed = state.outcomes_owed.iter().filter_map(|id| state.records.get(id));
+        Ok(owed.take(limit).map(|record| record.execution.clone()).collect())
+    }
+
+    async fn outcome_recorded(&self, id: ExecutionId) -> Result<(), StoreError> {
+        self.state().outcomes_owed.remove(&id);
+        Ok(())
     }
 }

@@ -23,6 +23,14 @@ pub(super) use columns;
 
 const SELECT: &str = concat!("SELECT ", columns!(), " FROM executions WHERE id = ?1");
 
+const OWE: &str = "INSERT OR IGNORE INTO outcomes_owed (execution_id) VALUES (?1)";
+const OWE_NO_MORE: &str = "DELETE FROM outcomes_owed WHERE execution_id = ?1";
+const OWED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM executions WHERE id IN (SELECT execution_id FROM outcomes_owed LIMIT ?1)"
+);
+
 pub(super) const INSERT: &str = concat!(
     "INSERT INTO executions (",
     columns!(),
@@ -106,6 +114,27 @@ pub(super) fn update(connection: &Connection, before: &Execution, after: &Execut
         if after.status.is_terminal() { UPDATE_END } else { UPDATE_STATUS }
     };
     connection.prepare_cached(sql)?.execute(rusqlite::params_from_iter(values))?;
+    if sql == UPDATE_END { owe_outcome(connection, after.id) } else { Ok(()) }
+}
+
+/// Notes that the audit log lacks the outcome of an execution that has just ended.
+pub(super) fn owe_outcome(connection: &Connection, id: ExecutionId) -> Result<(), Failure> {
+    connection.prepare_cached(OWE)?.execute([id.to_string()])?;
+    Ok(())
+}
+
+pub(super) fn owed_outcomes(connection: &Connection, limit: usize) -> Result<Vec<Execution>, Failure> {
+    let mut statement = connection.prepare_cached(OWED)?;
+    let mut rows = statement.query([text::int(limit as u64)])?;
+    let mut owed = Vec::new();
+    while let Some(row) = rows.next()? {
+        owed.push(read(row)?);
+    }
+    Ok(owed)
+}
+
+pub(super) fn outcome_recorded(connection: &Connection, id: ExecutionId) -> Result<(), Failure> {
+    connection.prepare_cached(OWE_NO_MORE)?.execute([id.to_string()])?;
     Ok(())
 }
 

@@ -83,6 +83,9 @@ fn create(connection: &Connection, new: &NewExecution, row: Vec<Value>) -> Resul
         }
         _ => Failure::from(error),
     })?;
+    if record.status.is_terminal() {
+        execution_row::owe_outcome(connection, record.id)?;
+    }
     if let Some(key) = idempotency {
         remember(connection, record, key)?;
     }
@@ -220,5 +223,13 @@ impl ExecutionStore for SqliteExecutionStore {
         }
         let query = query.clone();
         Ok(self.database.read(move |connection| listing::list(connection, &query)).await?)
+    }
+
+    async fn outcomes_owed(&self, limit: usize) -> Result<Vec<Execution>, StoreError> {
+        Ok(self.database.read(move |connection| execution_row::owed_outcomes(connection, limit)).await?)
+    }
+
+    async fn outcome_recorded(&self, id: ExecutionId) -> Result<(), StoreError> {
+        Ok(self.database.write(move |connection| execution_row::outcome_recorded(connection, id)).await?)
     }
 }

@@ -143,6 +143,11 @@ BEGIN SELECT RAISE(ABORT, 'audit checkpoints are never changed'); END;
 
 CREATE TRIGGER audit_checkpoints_are_not_deleted BEFORE DELETE ON audit_checkpoints
 BEGIN SELECT RAISE(ABORT, 'audit checkpoints are never deleted'); END;
+
+-- Ended executions whose outcome is not known to be in the audit log: as good as empty.
+CREATE TABLE outcomes_owed (
+    execution_id TEXT NOT NULL PRIMARY KEY
+) STRICT, WITHOUT ROWID;
 ";
 
 /// The version of a file; 0 of an empty one.
