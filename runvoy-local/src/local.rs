@@ -1,6 +1,7 @@
 //! One machine's Runvoy, wired: SQLite, processes, log files, Cedar.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +29,7 @@ const LAST_STARTS: Duration = Duration::from_secs(5);
 /// Time for the last checkpoint.
 const ANCHOR: Duration = Duration::from_secs(5);
 
-/// What a front-end has to say. Nothing here is read from the environment.
-#[derive(Debug)]
+/// What a front-end has to say. Nothing here is read from the environment. `Debug` shows no variable's value.
 pub struct LocalConfig {
     /// The agent's executable.
     pub agent: PathBuf,
@@ -49,6 +49,17 @@ pub struct LocalConfig {
     pub reconcile_every: Duration,
     /// A directory of an organisation's own policies, which is followed.
     pub policies: Option<PathBuf>,
+}
+
+impl fmt::Debug for LocalConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalConfig")
+            .field("agent", &self.agent)
+            .field("run_as", &self.run_as)
+            .field("service", &self.service)
+            .field("policies", &self.policies)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An admin whose key is stored nowhere: for a process that is server and client in one.

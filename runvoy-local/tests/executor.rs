@@ -328,6 +328,14 @@ async fn orphans_of_a_dead_agent_are_killed_before_it_is_gone() {
 }
 
 #[tokio::test]
+async fn a_disk_without_room_admits_nothing() {
+    let tasks = Processes::with(|config| config.least_free_disk = 101);
+    let refused = tasks.executor.admit().await;
+    let Err(ExecutorError::Busy { message }) = refused else { panic!("{refused:?}") };
+    assert!(message.contains("make room there"), "{message}");
+}
+
+#[tokio::test]
 async fn an_agent_that_cannot_run_is_refused_in_words() {
     let tasks = Processes::with(|config| config.agent = "/nowhere/runvoy-agent".into());
     let id = ExecutionId::random();
@@ -377,16 +385,23 @@ async fn commands_may_be_somebody_elses() {
     fs::set_permissions(root.path(), open_to_all).unwrap();
     let mut config = ProcessConfig::new(root.path().join("data"), agent());
     config.run_as = Some("nobody".to_owned());
-    config.base_env = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").unwrap())]);
+    config.base_env = BTreeMap::from([
+        ("PATH".to_owned(), std::env::var("PATH").unwrap()),
+        ("HOME".to_owned(), "/root".to_owned()),
+    ]);
     let executor = open(&config);
     let id = ExecutionId::random();
     executor
-        .start(&task(id, "id -un; : > file && ls; ls .. 2>&1 | grep -c denied; cat ../gate; true"))
+        .start(&task(
+            id,
+            "id -un; : > file && ls; ls .. 2>&1 | grep -c denied; cat ../gate; echo $USER $LOGNAME $HOME",
+        ))
         .await
         .unwrap();
     assert_eq!(exit(&*executor, id).await.exit_code, Some(0));
     let (text, _) = log_of(&config.root, id).await;
     assert!(text.contains("nobody\nfile\n1\n"), "{text}");
+    assert!(text.contains("nobody nobody /") && !text.contains("/root"), "{text}");
     assert!(!text.contains("claimed"), "{text}");
     config.run_as = Some("no-such-user".to_owned());
     let refused = ProcessExecutor::new(config, Arc::new(SystemClock)).err();

@@ -59,6 +59,10 @@ pub(crate) struct PlaceArgs {
     /// Run commands as this user, which only root can; the supervisor of a command stays root
     #[arg(long, value_name = "USER")]
     pub(crate) run_as: Option<String>,
+    /// Variable of this environment that every command gets; without it they get PATH, HOME, USER, LOGNAME, SHELL,
+    /// LANG, LC_*, TZ and TMPDIR (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pass_env: Vec<String>,
 }
 
 /// What runs commands on this machine.

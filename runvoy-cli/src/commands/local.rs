@@ -2,6 +2,7 @@
 
 mod in_process;
 mod place;
+mod preset;
 mod serve;
 
 use tracing_subscriber::EnvFilter;
@@ -13,6 +14,8 @@ use crate::error::{CliError, Kind};
 
 /// The commands.
 pub(crate) fn local(context: &Context, command: &LocalCommand) -> Result<u8, CliError> {
+    // While there is one thread: it may start the program again.
+    let preset = if matches!(command, LocalCommand::Serve(_)) { preset::take()? } else { None };
     // The server's work must not wait for the client's, nor the other way round.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| no_runtime(&e))?;
@@ -20,7 +23,7 @@ pub(crate) fn local(context: &Context, command: &LocalCommand) -> Result<u8, Cli
         match command {
             LocalCommand::Serve(args) => {
                 log("info");
-                serve::serve(context, args).await
+                serve::serve(context, args, preset).await
             }
             LocalCommand::Run(args) => {
                 log("off");

@@ -73,6 +73,7 @@ impl Server {
         if self.policies().exists() {
             serve.arg("--policies").arg(self.policies());
         }
+        serve.env("OF_THE_ADMIN", "for-nobody-else").env("FOR_ALL", "shared").args(["--pass-env", "FOR_ALL"]);
         let mut child =
             serve.env("RUNVOY_ADMIN_API_KEY", KEY).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();

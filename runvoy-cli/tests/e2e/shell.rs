@@ -180,7 +180,8 @@ fn the_environment_is_what_was_asked_for() {
     for expected in ["A=1 2", "B=two", "COPIED=from the caller", "CI=true", "RUNVOY_USER=admin@localhost"] {
         assert!(text.lines().any(|line| line == expected), "{expected} is not in {text}");
     }
-    assert!(!text.contains("API_KEY"), "{text}");
+    assert!(text.lines().any(|line| line == "FOR_ALL=shared"), "{text}");
+    assert!(!text.contains("OF_THE_ADMIN") && !text.contains("API_KEY"), "{text}");
 }
 
 #[test]

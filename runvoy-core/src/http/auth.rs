@@ -16,7 +16,8 @@ pub(super) async fn caller(
         None => None,
         // A key that is not even text is no key of ours.
         Some(value) => Some(
-            value.to_str().map_err(|_| ApiError::from(Error::Unauthenticated(Unauthenticated::Unknown)))?,
+            std::str::from_utf8(value.as_bytes())
+                .map_err(|_| ApiError::from(Error::Unauthenticated(Unauthenticated::Unknown)))?,
         ),
     };
     Ok(runvoy.authenticate(key, context).await?)

@@ -93,25 +93,23 @@ fn statuses(list: &str) -> Vec<crate::state::Status> {
 /// Every page as one array, so that a list of any length needs the memory of a page.
 fn stream_all(runvoy: Runvoy, caller: Caller, filter: ExecutionFilter, first: Page) -> Response {
     let provider = runvoy.config().provider.clone();
-    let pages = stream::try_unfold(Some(first), move |page| {
+    let pages = stream::try_unfold((Some(first), false), move |(page, mut any)| {
         let (runvoy, caller, filter, provider) =
             (runvoy.clone(), caller.clone(), filter.clone(), provider.clone());
         async move {
             let Some(page) = page else { return Ok(None) };
             let mut text = Vec::new();
             for record in &page.executions {
-                let separator: &[u8] = if text.is_empty() { b"" } else { b"," };
+                let separator: &[u8] = if any { b"," } else { b"" };
                 text.extend_from_slice(separator);
+                any = true;
                 serde_json::to_writer(&mut text, &ExecutionSummary::new(record, &provider))?;
             }
             let next = match page.next {
                 None => None,
-                Some(after) => {
-                    text.push(b',');
-                    Some(runvoy.list(&caller, &filter, Some(after), limits::PAGE).await?)
-                }
+                Some(after) => Some(runvoy.list(&caller, &filter, Some(after), limits::PAGE).await?),
             };
-            Ok::<_, crate::port::BoxError>(Some((Bytes::from(text), next)))
+            Ok::<_, crate::port::BoxError>(Some((Bytes::from(text), (next, any))))
         }
     });
     let whole = |text: &'static [u8]| stream::once(async move { Ok(Bytes::from_static(text)) });

@@ -174,8 +174,10 @@ impl ExecutorError {
 /// - [`events`](Self::events) may lose, repeat and reorder: it makes things quick, `describe` makes them right.
 #[async_trait]
 pub trait Executor: Send + Sync + 'static {
-    /// What it can do.
-    fn capabilities(&self) -> Capabilities;
+    /// What it can do. One that can do none of it need not say so.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
 
     /// Whether it takes new tasks: asked before an execution is recorded.
     ///

@@ -62,6 +62,23 @@ impl Runvoy {
         .await
     }
 
+    /// Records that a decision is about an execution of earlier: the one that it names was never made.
+    pub(crate) async fn record_repetition(&self, asked: &Execution, known: &Execution) -> Result<(), Error> {
+        let name = |id| Resource::Execution { id, owners: &[] }.to_string();
+        self.append(AuditEvent {
+            at: self.inner.clock.now(),
+            request_id: asked.created_by_request_id,
+            user: asked.created_by.clone(),
+            address: None,
+            kind: AuditKind::Allowed,
+            action: Action::Run.to_string(),
+            resource: name(known.id),
+            policy: None,
+            detail: Some(format!("the same request again; {} was not made", name(asked.id))),
+        })
+        .await
+    }
+
     /// Records what became of a run. After a crash it may stand there twice, but never not at all.
     pub(crate) async fn record_outcome(&self, record: &Execution) -> Result<(), Error> {
         let code = record.exit_code.map_or_else(|| "none".to_owned(), |code| code.to_string());

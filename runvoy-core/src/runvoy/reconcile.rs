@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 
 use super::locks::{Authorized, Entered};
@@ -13,6 +14,9 @@ use crate::limits;
 use crate::locks::LockDocument;
 use crate::port::{ListQuery, TaskState};
 use crate::state::Status;
+
+/// Executions mended at once: a start that is slow keeps nobody else's stop waiting.
+const CONCURRENCY: usize = 16;
 
 /// How a pass goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +74,9 @@ impl Runvoy {
             let store = Error::store("the execution store");
             let page = self.inner.executions.list(&query).await.map_err(store)?;
             live.extend(page.executions.iter().map(|record| record.id));
-            self.reconcile_page(&page.executions, options, &mut report).await;
-            match page.next {
+            let next = page.next;
+            self.reconcile_page(page.executions, options, &mut report).await;
+            match next {
                 Some(next) => query.after = Some(next),
                 None => break,
             }
@@ -151,32 +156,46 @@ impl Runvoy {
 
     async fn reconcile_page(
         &self,
-        records: &[Execution],
+        records: Vec<Execution>,
         options: ReconcileOptions,
         report: &mut ReconcileReport,
     ) {
         // Who waits for a lock has no task.
         let (waiting, others): (Vec<_>, Vec<_>) =
-            records.iter().partition(|record| record.status == Status::Queued);
+            records.into_iter().partition(|record| record.status == Status::Queued);
         let states = self.states(&others).await;
         let waiting = waiting.into_iter().map(|record| (record, TaskState::Pending));
-        for (record, state) in others.into_iter().zip(states).chain(waiting) {
+        let mending = others.into_iter().zip(states).chain(waiting);
+        let mending = mending.map(|(record, state)| self.try_to_mend(record, state, options).boxed());
+        let mended: Vec<_> = stream::iter(mending).buffer_unordered(CONCURRENCY).collect().await;
+        for mended in mended {
             report.checked += 1;
-            match self.mend(record, &state, options).await {
-                Ok(Mended::Nothing) => {}
-                Ok(Mended::Settled) => report.settled += 1,
-                Ok(Mended::Started) => report.started += 1,
-                Ok(Mended::Stopped) => report.stopped += 1,
-                Ok(Mended::GivenUp) => report.given_up += 1,
-                Err(error) => {
-                    report.failed += 1;
-                    tracing::warn!(execution.id = %record.id, error = %super::error_chain(&error), "not mended yet");
-                }
+            match mended {
+                Some(Mended::Nothing) => {}
+                Some(Mended::Settled) => report.settled += 1,
+                Some(Mended::Started) => report.started += 1,
+                Some(Mended::Stopped) => report.stopped += 1,
+                Some(Mended::GivenUp) => report.given_up += 1,
+                None => report.failed += 1,
             }
         }
     }
 
-    async fn states(&self, records: &[&Execution]) -> Vec<TaskState> {
+    async fn try_to_mend(
+        &self,
+        record: Execution,
+        state: TaskState,
+        options: ReconcileOptions,
+    ) -> Option<Mended> {
+        let mended = self.mend(&record, &state, options).await;
+        mended
+            .inspect_err(|error| {
+                tracing::warn!(execution.id = %record.id, error = %super::error_chain(error), "not mended yet");
+            })
+            .ok()
+    }
+
+    async fn states(&self, records: &[Execution]) -> Vec<TaskState> {
         let ids: Vec<_> = records.iter().map(|record| record.id).collect();
         if ids.is_empty() {
             return Vec::new();

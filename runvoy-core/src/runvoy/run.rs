@@ -87,7 +87,10 @@ impl Runvoy {
         match self.inner.executions.create(new).await {
             Ok(Created::New) if record.lock.is_some() => self.take_or_wait(&record).await,
             Ok(Created::New) => self.start(&record, request).await,
-            Ok(Created::Existing(record)) => self.finish_start(*record).await,
+            Ok(Created::Existing(known)) => {
+                self.record_repetition(&record, &known).await?;
+                self.finish_start(*known).await
+            }
             Ok(Created::TooMany { scope, limit }) => Err(Error::TooManyLive { scope, limit }),
             Err(StoreError::Conflict { .. }) => Err(Error::IdempotencyConflict),
             Err(other) => Err(Error::store("the execution store")(other)),

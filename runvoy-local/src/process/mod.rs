@@ -41,6 +41,8 @@ pub struct ProcessConfig {
     pub base_env: BTreeMap<String, String>,
     /// The user that commands run as; the server's own if absent. Only root can make them somebody else.
     pub run_as: Option<String>,
+    /// Free disk space, in percent, below which no run is accepted.
+    pub least_free_disk: u64,
     /// The most processes that a command's user may have, all together. Binds nobody who is root.
     pub max_processes: Option<u64>,
     /// Bytes after which a log continues in a further file.
@@ -61,6 +63,7 @@ impl ProcessConfig {
             agent: agent.into(),
             base_env: BTreeMap::new(),
             run_as: None,
+            least_free_disk: limits::FREE_DISK_PERCENT,
             max_processes: None,
             segment_bytes: 64 * 1024 * 1024,
             isolation: Isolation::Auto,
@@ -84,6 +87,7 @@ struct Shared {
     agent: PathBuf,
     base_env: BTreeMap<String, String>,
     run_as: Option<RunAs>,
+    least_free_disk: u64,
     max_processes: Option<u64>,
     segment_bytes: u64,
     isolation: Isolation,
@@ -109,7 +113,8 @@ impl ProcessExecutor {
 
 impl Shared {
     fn new(config: ProcessConfig, clock: SharedClock) -> io::Result<Self> {
-        let run_as = config.run_as.as_deref().map(user::resolve).transpose()?;
+        let account = config.run_as.as_deref().map(user::resolve).transpose()?;
+        let (run_as, own_env) = account.map(|account| (account.run_as, account.env)).unzip();
         let mode = dir_mode(run_as.as_ref());
         if !config.root.try_exists()? {
             fs::DirBuilder::new().recursive(true).mode(mode).create(&config.root)?;
@@ -125,8 +130,10 @@ impl Shared {
             root,
             // One without a slash is looked for in the server's PATH, as everywhere.
             agent: config.agent.canonicalize().unwrap_or(config.agent),
-            base_env: config.base_env,
+            // Who starts the server is not who runs the commands.
+            base_env: config.base_env.into_iter().chain(own_env.unwrap_or_default()).collect(),
             run_as,
+            least_free_disk: config.least_free_disk,
             max_processes: config.max_processes,
             segment_bytes: config.segment_bytes,
             isolation: config.isolation,
@@ -185,10 +192,10 @@ impl Executor for ProcessExecutor {
     async fn admit(&self) -> Result<(), ExecutorError> {
         let shared = Arc::clone(&self.shared);
         let free = blocking(move || shared.free_percent()).await?;
-        if free >= limits::FREE_DISK_PERCENT {
+        if free >= self.shared.least_free_disk {
             return Ok(());
         }
-        let (least, root) = (limits::FREE_DISK_PERCENT, self.shared.root.display());
+        let (least, root) = (self.shared.least_free_disk, self.shared.root.display());
         Err(ExecutorError::Busy {
             message: format!(
                 "{free} % of the disk of {root} is free, a run needs {least} %; make room there"

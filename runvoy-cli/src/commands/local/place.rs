@@ -14,26 +14,31 @@ use crate::error::{CliError, Kind};
 /// Time between two looks for what was left half done.
 const RECONCILE_EVERY: Duration = Duration::from_secs(5);
 
+/// Variables that every command gets as the server has them.
+const PASSED_ON: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"];
+
 /// Where state is kept and how commands run.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     /// Directory for everything that is kept.
     pub(super) data_dir: PathBuf,
     run_as: Option<String>,
+    pass_env: Vec<String>,
     agent: Agent,
 }
 
 impl Place {
     pub(super) fn new(args: &PlaceArgs) -> Result<Self, CliError> {
         let data_dir = args.data_dir.clone().map_or_else(default_data_dir, Ok)?;
-        Ok(Self { data_dir, run_as: args.run_as.clone(), agent: Agent::find()? })
+        let (run_as, pass_env) = (args.run_as.clone(), args.pass_env.clone());
+        Ok(Self { data_dir, run_as, pass_env, agent: Agent::find()? })
     }
 
     /// What the server is to be told.
     pub(super) fn config(&self, dir: &DataDir, guest: Option<Guest>) -> Result<LocalConfig, CliError> {
         Ok(LocalConfig {
             agent: self.agent.path(dir.path())?,
-            base_env: base_env(),
+            base_env: base_env(&self.pass_env),
             run_as: self.run_as.clone(),
             max_processes: None,
             network: network()?,
@@ -70,11 +75,15 @@ fn default_data_dir() -> Result<PathBuf, CliError> {
     })
 }
 
-/// What commands start from: this process's environment without anything of Runvoy's, its keys above all.
-fn base_env() -> BTreeMap<String, String> {
+/// What commands start from: of this process's environment what tells who and where they are, and what an admin names.
+/// Anything else may be a credential of the admin's own. Nothing of Runvoy's is ever passed on.
+fn base_env(pass: &[String]) -> BTreeMap<String, String> {
+    let is_passed = |name: &str| {
+        PASSED_ON.contains(&name) || name.starts_with("LC_") || pass.iter().any(|wanted| wanted == name)
+    };
     let text = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    text.filter(|(name, _)| !name.starts_with("RUNVOY_")).collect()
+    text.filter(|(name, _)| is_passed(name) && !name.starts_with("RUNVOY_")).collect()
 }
 
 /// How checkouts reach their servers, as far as the environment says.

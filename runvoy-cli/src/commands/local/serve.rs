@@ -16,7 +16,11 @@ use crate::{env_vars, exit, settings};
 const PROFILE: &str = "local";
 
 /// Serves until a signal ends it; a second one does not wait for what is under way.
-pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, CliError> {
+pub(super) async fn serve(
+    context: &Context,
+    args: &ServeArgs,
+    preset: Option<ApiKey>,
+) -> Result<u8, CliError> {
     if !args.listen.ip().is_loopback() && !args.allow_unsandboxed {
         let what =
             format!("{} is not loopback, and commands are not kept apart from the server", args.listen);
@@ -38,7 +42,7 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, Cli
     })?;
     let address = listener.local_addr().map_err(not_started)?;
     let endpoint = format!("http://{address}");
-    first_admin(context, &local, admin, &endpoint).await?;
+    first_admin(context, &local, admin, preset, &endpoint).await?;
     let note = ServerNote { pid: std::process::id(), endpoint: Some(endpoint.clone()) };
     local.data_dir().note(&note).map_err(not_started)?;
     context.printer.note(&place.trust_note());
@@ -82,19 +86,20 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, Cli
 
 /// An empty data directory gets its first admin, and this user's configuration the key: that first, since a key that is
 /// kept nowhere opens nothing.
-async fn first_admin(context: &Context, local: &Local, email: Email, endpoint: &str) -> Result<(), CliError> {
-    let preset = std::env::var(env_vars::ADMIN_API_KEY).ok().filter(|key| !key.is_empty());
+async fn first_admin(
+    context: &Context,
+    local: &Local,
+    email: Email,
+    preset: Option<ApiKey>,
+    endpoint: &str,
+) -> Result<(), CliError> {
     if !local.runvoy().is_new().await.map_err(not_started)? {
         if preset.is_some() {
             context.printer.note(&format!("{} is ignored: there are users already", env_vars::ADMIN_API_KEY));
         }
         return Ok(());
     }
-    let key = match &preset {
-        None => ApiKey::generate(),
-        Some(text) => ApiKey::parse(text)
-            .map_err(|e| CliError::new(Kind::Config, format!("{}: {e}", env_vars::ADMIN_API_KEY)))?,
-    };
+    let key = preset.clone().unwrap_or_else(ApiKey::generate);
     let place = match configure(&key, endpoint) {
         Ok(place) => format!("; the key is in {place}"),
         // Whoever presets a key has it.
