@@ -128,7 +128,8 @@ impl Runvoy {
     /// The lock has a new holder: it starts, or passes the lock on, until one starts or nobody waits.
     pub(crate) async fn pass_on(&self, name: &LockName, mut next: Option<Holder>) -> Result<(), Error> {
         while let Some(holder) = next {
-            next = self.give_turn(name, &holder).await?;
+            // Every path to an end leads here: on the stack, each of them would carry the whole of a start.
+            next = Box::pin(self.give_turn(name, &holder)).await?;
         }
         Ok(())
     }
@@ -141,8 +142,7 @@ impl Runvoy {
         if record.status == Status::Queued
             && let Verdict::Denied { why, policy } = self.decide_again(&record).await?
         {
-            let lock = record.lock.clone().map(|lock| LockUse { denied_by: policy, ..lock });
-            let patch = Patch { lock, ..self.ended(Reason::Denied, why) };
+            let patch = self.denied(&record, why, policy);
             self.end(record.id, &[Status::Queued], &patch).await?;
             return self.release(name, holder.token).await;
         }
@@ -260,6 +260,11 @@ impl Runvoy {
         })
         .await?;
         Ok(Verdict::Denied { why: format!("its turn came, but {why}"), policy })
+    }
+
+    fn denied(&self, record: &Execution, why: String, policy: Option<String>) -> Patch {
+        let lock = record.lock.clone().map(|lock| LockUse { denied_by: policy, ..lock });
+        Patch { lock, ..self.ended(Reason::Denied, why) }
     }
 
     fn ended(&self, reason: Reason, detail: String) -> Patch {
