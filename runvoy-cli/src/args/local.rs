@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use runvoy_core::address::AddressRange;
 
-use super::run::RunOptions;
+use super::run::{CommandArgs, RunOptions};
 
 /// Run Runvoy on this machine, without a cloud
 #[derive(Debug, Subcommand)]
@@ -63,9 +63,8 @@ pub(crate) struct LocalRunArgs {
     pub(crate) place: PlaceArgs,
     #[command(flatten)]
     pub(crate) options: RunOptions,
-    /// Command and its arguments
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
-    pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) command: CommandArgs,
 }
 
 /// Where state is kept and how commands run.

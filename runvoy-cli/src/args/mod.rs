@@ -5,6 +5,7 @@ mod audit;
 mod local;
 mod locks;
 mod people;
+mod playbook;
 mod records;
 mod run;
 mod setup;
@@ -18,10 +19,11 @@ pub(crate) use locks::{LocksCommand, LocksListArgs, LocksReleaseArgs, LocksShowA
 pub(crate) use people::{
     ClaimArgs, UsersCommand, UsersCreateArgs, UsersListArgs, UsersRevokeArgs, UsersRotateArgs,
 };
+pub(crate) use playbook::{PlaybookCommand, PlaybookListArgs, PlaybookRunArgs, PlaybookShowArgs};
 pub(crate) use records::{
-    HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, WaitArgs, WhoamiArgs,
+    HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, WaitArgs, WhoamiArgs, WhyArgs,
 };
-pub(crate) use run::{OnLockHeld, RunArgs, RunOptions};
+pub(crate) use run::{CommandArgs, OnLockHeld, RunArgs, RunManner, RunOptions};
 pub(crate) use setup::{CompletionsArgs, ConfigureArgs, DocsArgs, DocsFormat, VersionArgs};
 
 /// Run commands in ephemeral containers, without holding anybody's cloud credentials.
@@ -96,6 +98,7 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     Logs(LogsArgs),
     Status(StatusArgs),
+    Why(WhyArgs),
     List(ListArgs),
     Kill(KillArgs),
     #[command(subcommand)]
@@ -104,6 +107,8 @@ pub(crate) enum Command {
     Users(UsersCommand),
     Claim(ClaimArgs),
     Wait(WaitArgs),
+    #[command(subcommand)]
+    Playbook(Box<PlaybookCommand>),
     Health(HealthArgs),
     Whoami(WhoamiArgs),
     Audit(AuditArgs),
@@ -142,13 +147,13 @@ mod tests {
 
     #[test]
     fn what_follows_the_first_word_is_the_commands() {
-        assert_eq!(run(&["ls", "-la"]).unwrap().command, ["ls", "-la"]);
+        assert_eq!(run(&["ls", "-la"]).unwrap().command.words, ["ls", "-la"]);
         assert_eq!(
-            run(&["-e", "A=1", "ls", "--quiet", "-e", "B"]).unwrap().command,
+            run(&["-e", "A=1", "ls", "--quiet", "-e", "B"]).unwrap().command.words,
             ["ls", "--quiet", "-e", "B"]
         );
-        assert_eq!(run(&["--detach", "--", "-x", "--help"]).unwrap().command, ["-x", "--help"]);
-        assert_eq!(run(&["ls", "--", "x"]).unwrap().command, ["ls", "--", "x"]);
+        assert_eq!(run(&["--detach", "--", "-x", "--help"]).unwrap().command.words, ["-x", "--help"]);
+        assert_eq!(run(&["ls", "--", "x"]).unwrap().command.words, ["ls", "--", "x"]);
         assert!(run(&["--bogus", "ls"]).is_err());
         assert!(run(&[]).is_err());
     }

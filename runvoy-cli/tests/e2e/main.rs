@@ -22,6 +22,8 @@ mod kill;
 mod local_run;
 mod locks;
 mod people;
+mod playbooks;
 mod policies;
 mod shell;
 mod state;
+mod why;

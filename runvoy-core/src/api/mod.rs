@@ -7,6 +7,7 @@ mod lock;
 mod log;
 mod run;
 mod user;
+mod why;
 
 pub use audit::{AuditHead, AuditVerification};
 pub use error::{ErrorBody, code};
@@ -21,6 +22,7 @@ pub use user::{
     ClaimAnswer, CreateUserRequest, InvitationAnswer, RevokeAnswer, RevokeUserRequest, RotateUserRequest,
     UserData, UsersAnswer,
 };
+pub use why::{PhaseData, UsualData, WaitingData, WhyAnswer};
 
 /// Where every route lives.
 pub const BASE_PATH: &str = "/api/v1";

@@ -13,6 +13,7 @@ mod people;
 mod query;
 mod run;
 mod stream;
+mod why;
 
 use axum::Router;
 use axum::routing::get;
@@ -87,6 +88,7 @@ fn page() -> OpenApiRouter<Runvoy> {
         .routes(routes!(executions::list_executions))
         .routes(routes!(executions::get_execution, executions::delete_execution))
         .routes(routes!(executions::get_status))
+        .routes(routes!(why::get_why))
         .routes(routes!(locks::list_locks))
         .routes(routes!(locks::get_lock, locks::delete_lock))
         .routes(routes!(logs::get_logs))

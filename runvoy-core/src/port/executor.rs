@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use jiff::Timestamp;
-use runvoy_task::{EndReason, GitWorkspace};
+use runvoy_task::{EndReason, GitWorkspace, PhaseTiming};
 
 use super::BoxError;
 use crate::execution::{LogSummary, StartRequest, TaskHandle};
@@ -122,6 +122,8 @@ pub struct TaskExit {
     pub finished_at: Timestamp,
     /// What its log holds.
     pub log: Option<LogSummary>,
+    /// How long each of its phases took, where that was measured.
+    pub phases: Vec<PhaseTiming>,
 }
 
 /// News of a task. May be late, repeated and out of order.

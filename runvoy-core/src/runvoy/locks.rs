@@ -42,7 +42,7 @@ pub(crate) enum Authorized {
 /// Whether somebody may still run what they asked for when their turn comes.
 enum Verdict {
     Allowed,
-    Denied(String),
+    Denied { why: String, policy: Option<String> },
 }
 
 impl Runvoy {
@@ -128,7 +128,8 @@ impl Runvoy {
     /// The lock has a new holder: it starts, or passes the lock on, until one starts or nobody waits.
     pub(crate) async fn pass_on(&self, name: &LockName, mut next: Option<Holder>) -> Result<(), Error> {
         while let Some(holder) = next {
-            next = self.give_turn(name, &holder).await?;
+            // Every path to an end leads here: on the stack, each of them would carry the whole of a start.
+            next = Box::pin(self.give_turn(name, &holder)).await?;
         }
         Ok(())
     }
@@ -140,8 +141,8 @@ impl Runvoy {
         let Some(record) = record else { return self.release(name, holder.token).await };
         let record = match self.decide_again(&record).await? {
             // Somebody else may have begun its turn meanwhile: then it is the holder, and stays it.
-            Verdict::Denied(why) => {
-                let patch = self.ended(Reason::Denied, why);
+            Verdict::Denied { why, policy } => {
+                let patch = self.denied(&record, why, policy);
                 self.end(record.id, &[Status::Queued], &patch).await?
             }
             Verdict::Allowed => record,
@@ -258,11 +259,16 @@ impl Runvoy {
             kind: AuditKind::Denied,
             action: Action::Run.to_string(),
             resource: Resource::Execution { id: record.id, owners: &[] }.to_string(),
-            policy,
+            policy: policy.clone(),
             detail: Some(why.to_owned()),
         })
         .await?;
-        Ok(Verdict::Denied(format!("its turn came, but {why}")))
+        Ok(Verdict::Denied { why: format!("its turn came, but {why}"), policy })
+    }
+
+    fn denied(&self, record: &Execution, why: String, policy: Option<String>) -> Patch {
+        let lock = record.lock.clone().map(|lock| LockUse { denied_by: policy, ..lock });
+        Patch { lock, ..self.ended(Reason::Denied, why) }
     }
 
     fn ended(&self, reason: Reason, detail: String) -> Patch {

@@ -26,6 +26,7 @@ mod task_event;
 mod tend;
 mod uses;
 mod validate;
+mod why;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,6 +49,7 @@ pub use rates::{Rate, Rates};
 pub use read::ExecutionFilter;
 pub use reconcile::{ReconcileOptions, ReconcileReport};
 pub use run::IdempotencyKey;
+pub use why::{Finding, Phase, Usual, Why};
 
 use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;

@@ -70,7 +70,7 @@ async fn an_execution_store_that_is_down_is_no_missing_execution() {
     executions.expect_list().returning(|_| Err(down()));
     executions.expect_create().returning(|_| Err(down()));
     let server = Server::with(|ports| ports.executions = Arc::new(executions)).await;
-    for rest in ["", "/status", "/logs", "/logs?limit=1", "/logs/stream"] {
+    for rest in ["", "/status", "/why", "/logs", "/logs?limit=1", "/logs/stream"] {
         assert_down(&server, Method::GET, &format!("/executions/{ID}{rest}"), "DATABASE_ERROR").await;
     }
     assert_down(&server, Method::GET, "/executions/012345", "DATABASE_ERROR").await;

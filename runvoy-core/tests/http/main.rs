@@ -22,3 +22,4 @@ mod logs;
 mod people;
 mod rates;
 mod server;
+mod why;

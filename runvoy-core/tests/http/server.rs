@@ -79,7 +79,7 @@ impl Server {
         Self::assemble(false, change).await
     }
 
-    async fn assemble(by_hand: bool, change: impl FnOnce(&mut Ports)) -> Self {
+    pub(crate) async fn assemble(by_hand: bool, change: impl FnOnce(&mut Ports)) -> Self {
         let clock = Arc::new(ManualClock::default());
         let logs = Arc::new(MemoryLogs::new(clock.clone()));
         let manual = ScriptedExecutor::manual(Arc::clone(&logs), clock.clone());

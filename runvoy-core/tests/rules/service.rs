@@ -178,6 +178,7 @@ async fn every_end_of_a_task_has_its_status() {
             started_at: now,
             finished_at: now,
             log: None,
+            phases: Vec::new(),
         };
         let state = runvoy_core::port::TaskState::Exited(Box::new(exit));
         let event = TaskEvent { id, state };

@@ -88,6 +88,7 @@ impl World {
                 started_at: now,
                 finished_at: now,
                 log: None,
+                phases: Vec::new(),
             });
         }
     }

@@ -164,6 +164,7 @@ impl ScriptedExecutor {
             started_at,
             finished_at: self.0.clock.now(),
             log: None,
+            phases: Vec::new(),
         });
         // The log first, as everywhere: who sees the exit may read all of it.
         self.0.logs.writer(id).end();
