@@ -2,6 +2,7 @@
 
 mod follow;
 mod list;
+mod locks;
 mod logs;
 mod page;
 mod process;
@@ -21,6 +22,10 @@ use crate::{Result, machine};
 pub(crate) enum Scenario {
     /// `POST /run`, durable, without anything that runs: 64 clients, and one
     Run,
+    /// `POST /run` with a free lock and 500 policies
+    FreeLocks,
+    /// A thousand in line for one lock
+    Line,
     /// Status reads by 64 clients
     Status,
     /// A route that answers the same to everybody, by 64 clients
@@ -63,10 +68,12 @@ impl Setup {
 }
 
 impl Scenario {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Constant,
         Self::Status,
         Self::Run,
+        Self::FreeLocks,
+        Self::Line,
         Self::FirstLine,
         Self::Lines,
         Self::Followers,
@@ -95,6 +102,8 @@ impl Scenario {
             Self::Constant => requests::constant(setup).await,
             Self::Status => requests::status(setup).await,
             Self::Run => requests::run(setup).await,
+            Self::FreeLocks => locks::free(setup).await,
+            Self::Line => locks::line(setup).await,
             Self::FirstLine => follow::first_line(setup).await,
             Self::Lines => logs::lines(setup).await,
             Self::Followers => logs::followers(setup).await,

@@ -111,6 +111,7 @@ impl Builder {
                 changes: Arc::new(changes::Changes::default()),
                 pages: page_cache::PageCache::default(),
                 revealed: audit::Revealed::default(),
+                telling: audit::Telling::default(),
                 key_changes: standing::KeyChanges::default(),
                 uses: uses::Uses::default(),
                 draining: AtomicBool::new(false),

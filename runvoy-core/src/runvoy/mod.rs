@@ -78,6 +78,7 @@ struct Inner {
     changes: Arc<changes::Changes>,
     pages: page_cache::PageCache,
     revealed: audit::Revealed,
+    telling: audit::Telling,
     key_changes: standing::KeyChanges,
     uses: uses::Uses,
     rates: rates::Limits,

@@ -166,6 +166,7 @@ mod tests {
         Limits::new(Rates { per_key: rate, per_address: rate, failures: Rate::per_minute(failures) })
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as it is asked for")]
     fn address(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())
     }

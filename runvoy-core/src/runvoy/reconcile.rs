@@ -92,10 +92,10 @@ impl Runvoy {
         options: ReconcileOptions,
         report: &mut ReconcileReport,
     ) -> Result<(), Error> {
-        let store = Error::store("the execution store");
-        let owed = self.inner.executions.outcomes_owed(limits::PAGE).await.map_err(store)?;
+        let owed = self.forgotten_outcomes().await?;
         let now = self.inner.clock.now();
         let is_late = |record: &&Execution| {
+            // Another process may be at it.
             record.completed_at.is_none_or(|at| elapsed(at, now) >= options.attempt_silence)
         };
         for record in owed.iter().filter(is_late) {

@@ -75,7 +75,7 @@ async fn a_new_user_claims_a_key_that_opens() {
     );
     assert!(users[1]["last_used"].is_string(), "the key was used: {}", users[1]);
 
-    server.clock.advance(Duration::from_secs(3600));
+    server.clock.advance(Duration::from_hours(1));
     let late = me(&server, key).await;
     assert_eq!((late.status, &late.json()["code"]), (StatusCode::UNAUTHORIZED, &"API_KEY_EXPIRED".into()));
 }
@@ -88,7 +88,7 @@ async fn a_token_works_once_and_for_a_quarter_of_an_hour() {
     assert_eq!(claim(&server, &used).await.status, StatusCode::OK);
     let again = claim(&server, &used).await;
     assert_eq!((again.status, &again.json()["code"]), (StatusCode::CONFLICT, &"CONFLICT".into()));
-    server.clock.advance(Duration::from_secs(15 * 60));
+    server.clock.advance(Duration::from_mins(15));
     for token in [lapsed.as_str(), "no-token", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "%ff"] {
         let answer = claim(&server, token).await;
         assert_eq!((answer.status, &answer.json()["code"]), (StatusCode::NOT_FOUND, &"NOT_FOUND".into()));

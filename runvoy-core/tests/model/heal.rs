@@ -8,7 +8,7 @@ const PASSES: usize = 4 * CLIENTS;
 
 /// Whether processes that finish what they are at, tasks that start and end, and passes over the records end every
 /// execution and leave the lock free.
-pub(crate) fn comes_to_an_end(protocol: &Protocol, world: &World) -> bool {
+pub(crate) fn comes_to_an_end(protocol: Protocol, world: &World) -> bool {
     let mut world = world.clone();
     for _ in 0..PASSES {
         finish_works(protocol, &mut world);
@@ -28,7 +28,7 @@ pub(crate) fn comes_to_an_end(protocol: &Protocol, world: &World) -> bool {
     world.executions.iter().all(|execution| is_over(execution.status)) && world.lock.is_free()
 }
 
-fn finish_works(protocol: &Protocol, world: &mut World) {
+fn finish_works(protocol: Protocol, world: &mut World) {
     while let Some(work) = world.works.pop() {
         if let Some(next) = protocol.effect(world, work) {
             world.begin(next);

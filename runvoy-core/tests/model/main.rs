@@ -20,7 +20,6 @@ const NOBODY_FORGOTTEN: &str = "nobody is forgotten";
 fn check(protocol: Protocol) {
     let checker = protocol.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let states = checker.unique_state_count();
-    eprintln!("{states} states, depth {}", checker.max_depth());
     checker.assert_properties();
     assert!(states > 10_000, "only {states} states were looked at");
 }

@@ -121,7 +121,9 @@ impl Model for Protocol {
             Event::Do(work) => {
                 take(&mut world, work);
                 let next = self.effect(&mut world, work);
-                next.into_iter().for_each(|work| world.begin(work));
+                if let Some(work) = next {
+                    world.begin(work);
+                }
             }
             Event::DieBefore(work) => {
                 world.crashes -= 1;
@@ -178,7 +180,7 @@ impl Model for Protocol {
             ),
             // Where processes are in the middle of something, they first finish it: that state is looked at by itself.
             Property::always(NOBODY_FORGOTTEN, |protocol: &Self, world: &World| {
-                !world.works.is_empty() || heal::comes_to_an_end(protocol, world)
+                !world.works.is_empty() || heal::comes_to_an_end(*protocol, world)
             }),
             Property::sometimes("all three run, one after the other", |_, world: &World| {
                 world.executions.iter().all(|execution| execution.runs == 1)
@@ -189,7 +191,7 @@ impl Model for Protocol {
 
 impl Protocol {
     /// What a pass of `reconcile`, or the news of a task, would go about.
-    pub(crate) fn to_mend(&self, world: &World) -> Vec<Work> {
+    pub(crate) fn to_mend(self, world: &World) -> Vec<Work> {
         let mut works = Vec::new();
         for (client, execution) in world.executions.iter().enumerate() {
             let holds = world.holder().is_some_and(|(who, _)| who == client);
@@ -197,12 +199,13 @@ impl Protocol {
                 Status::Queued if !holds && !world.waits_in_line(client) => {
                     works.push(Work::Acquire { client, again: true });
                 }
-                Status::Starting if execution.exited => works.push(Work::End { client }),
+                Status::Starting | Status::Terminating if execution.exited => {
+                    works.push(Work::End { client });
+                }
                 Status::Starting if execution.gate.decided().is_none() => {
                     let again = execution.pending == 0 || execution.starts < self.starts;
                     works.extend(again.then_some(Work::Start { client }));
                 }
-                Status::Terminating if execution.exited => works.push(Work::End { client }),
                 Status::Terminating => works.push(Work::Stop { client }),
                 Status::Ended if world.waits_in_line(client) => works.push(Work::Leave { client }),
                 _ => {}
@@ -218,7 +221,7 @@ impl Protocol {
     }
 
     /// Does one step of a process, and says what it goes on with.
-    pub(crate) fn effect(&self, world: &mut World, work: Work) -> Option<Work> {
+    pub(crate) fn effect(self, world: &mut World, work: Work) -> Option<Work> {
         match work {
             Work::Acquire { client, again } => acquire(world, client, again),
             Work::Begin { client, token } => begin(world, client, token),

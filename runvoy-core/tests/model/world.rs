@@ -19,6 +19,7 @@ pub(crate) enum Status {
 }
 
 /// One execution: its record, its gate, its tasks.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Execution {
     pub(crate) status: Status,
