@@ -27,8 +27,8 @@ pub mod http;
 pub mod testing;
 
 pub use crate::runvoy::{
-    AuditFilter, AuditPage, BuildError, Builder, Caller, ClaimedKey, Config, Error, ExecutionFilter, Finding,
-    Follow, FollowItem, ForcedRelease, IdempotencyKey, Invitation, KillOutcome, LockView, LogQuery, LogRead,
-    LogStart, Phase, Rate, Rates, ReconcileOptions, ReconcileReport, RequestContext, Runvoy, SharedPage,
-    Unauthenticated, Usual, Waiting, Why,
+    AuditFilter, AuditPage, BuildError, Builder, Caller, CanI, ClaimedKey, Config, Error, ExecutionFilter,
+    Finding, Follow, FollowItem, ForcedRelease, IdempotencyKey, Invitation, KillOutcome, LockView, LogQuery,
+    LogRead, LogStart, Phase, Rate, Rates, ReconcileOptions, ReconcileReport, RequestContext, Runvoy,
+    SharedPage, Unauthenticated, Usual, Waiting, Why,
 };

@@ -6,6 +6,7 @@ mod local;
 mod locks;
 mod people;
 mod playbook;
+mod policies;
 mod records;
 mod run;
 mod setup;
@@ -20,6 +21,9 @@ pub(crate) use people::{
     ClaimArgs, UsersCommand, UsersCreateArgs, UsersListArgs, UsersRevokeArgs, UsersRotateArgs,
 };
 pub(crate) use playbook::{PlaybookCommand, PlaybookListArgs, PlaybookRunArgs, PlaybookShowArgs};
+#[cfg(all(feature = "local", target_os = "linux"))]
+pub(crate) use policies::PoliciesCheckArgs;
+pub(crate) use policies::{CanIArgs, PoliciesCommand, PoliciesExplainArgs, PoliciesListArgs};
 pub(crate) use records::{
     HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, WaitArgs, WhoamiArgs, WhyArgs,
 };
@@ -112,6 +116,9 @@ pub(crate) enum Command {
     Health(HealthArgs),
     Whoami(WhoamiArgs),
     Audit(AuditArgs),
+    CanI(Box<CanIArgs>),
+    #[command(subcommand)]
+    Policies(PoliciesCommand),
     Configure(ConfigureArgs),
     #[cfg(all(feature = "local", target_os = "linux"))]
     #[command(subcommand)]

@@ -54,7 +54,7 @@ pub(crate) fn refusal(status: StatusCode, body: &[u8], endpoint: &Endpoint) -> C
                 .hint("run `runvoy configure`, or set RUNVOY_API_KEY")
         }
         Kind::Denied => CliError::new(kind, format!("you are not allowed to do this ({said})"))
-            .hint("ask an admin; `runvoy whoami` shows your role"),
+            .hint("ask an admin; `runvoy whoami` shows your role, `runvoy can-i` what it allows"),
         Kind::NotFound => CliError::new(kind, format!("there is no such thing ({said})"))
             .hint("`runvoy list` shows what there is"),
         Kind::TryLater => {

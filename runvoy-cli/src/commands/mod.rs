@@ -1,6 +1,7 @@
 //! One file per command; each takes its arguments and a context.
 
 mod audit;
+mod can_i;
 mod claim;
 mod completions;
 mod configure;
@@ -14,6 +15,7 @@ mod locks;
 mod logs;
 mod people;
 mod playbook;
+mod policies;
 mod run;
 mod status;
 mod version;
@@ -71,6 +73,8 @@ pub(crate) fn dispatch(cli: Cli, printer: Printer) -> Result<u8, CliError> {
         Command::Health(args) => block_on(health::health(&context, &args)),
         Command::Whoami(args) => block_on(whoami::whoami(&context, &args)),
         Command::Audit(args) => block_on(audit::audit(&context, &args)),
+        Command::CanI(args) => block_on(can_i::can_i(&context, &args)),
+        Command::Policies(command) => block_on(policies::policies(&context, &command)),
         Command::Configure(args) => configure::configure(&context, &args),
         #[cfg(all(feature = "local", target_os = "linux"))]
         Command::Local(command) => local::local(&context, &command),

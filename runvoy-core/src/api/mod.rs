@@ -1,6 +1,7 @@
 //! The shapes of the HTTP API, for servers and clients alike.
 
 mod audit;
+mod authz;
 mod error;
 mod execution;
 mod lock;
@@ -10,6 +11,7 @@ mod user;
 mod why;
 
 pub use audit::{AuditHead, AuditVerification};
+pub use authz::{AuthzAnswer, AuthzCheck, PoliciesAnswer, PolicyData};
 pub use error::{ErrorBody, code};
 pub use execution::{
     ExecutionRecord, ExecutionSummary, Greeting, Health, KillAnswer, KillRequest, LockUseData, Me,

@@ -68,7 +68,7 @@ pub struct RunRequest {
 }
 
 /// Existing clients send `null` for an empty map or list.
-fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Default + Deserialize<'de>,

@@ -42,10 +42,12 @@ use cedar_policy::{AuthorizationError, Effect, PolicySet, Response};
 
 pub use error::PolicyError;
 
-use crate::port::{Authorizer, AuthorizerError, AuthzRequest, Decision, PolicyId, RunContext};
+use crate::port::{
+    Authorizer, AuthorizerError, AuthzRequest, Decision, LoadedPolicies, LoadedPolicy, PolicyId, RunContext,
+};
 use cache::{Decisions, Named, Query};
-use entities::Kind;
-use policies::Rule;
+use entities::{Kind, Typed as _};
+use policies::{Loaded, Rule};
 use slice::{Slice, Slices};
 
 /// Decides by Cedar policies that can be replaced while it serves.
@@ -74,8 +76,8 @@ impl CedarAuthorizer {
     /// With the policies of the four roles and no others.
     #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "embedded, and loaded by tests")]
     pub fn builtin() -> Self {
-        let rules = policies::load(true, &[]).expect("the built-in policies");
-        Self::new(true, rules)
+        let loaded = policies::load(true, &[]).expect("the built-in policies");
+        Self::new(true, loaded)
     }
 
     /// With an organisation's own policies beside the built-in ones: pairs of file name and text.
@@ -88,8 +90,17 @@ impl CedarAuthorizer {
         Ok(Self::new(false, policies::load(false, files)?))
     }
 
-    fn new(built_in: bool, rules: Vec<Rule>) -> Self {
-        Self { built_in, current: RwLock::new(Arc::new(Generation::new(1, rules))) }
+    fn new(built_in: bool, loaded: Loaded) -> Self {
+        let first = Generation::new(1, loaded.logged());
+        Self { built_in, current: RwLock::new(Arc::new(first)) }
+    }
+
+    /// Finds out whether these would be taken beside the built-in policies, without deciding anything: what they are,
+    /// and what their authors should know of them.
+    pub fn check(files: &[(&str, &str)]) -> Result<(Vec<LoadedPolicy>, Vec<PolicyError>), PolicyError> {
+        let loaded = policies::load(true, files)?;
+        let own = loaded.rules.iter().map(Rule::shown).filter(|policy| policy.file.is_some());
+        Ok((own.collect(), loaded.warnings))
     }
 
     /// Puts these in the place of all policies that are not built in, and answers the new generation's number.
@@ -102,7 +113,7 @@ impl CedarAuthorizer {
 
     /// The first half of [`replace`](Self::replace): finds out whether these would be taken.
     pub fn prepare(&self, files: &[(&str, &str)]) -> Result<Prepared, PolicyError> {
-        Ok(Prepared(Generation::new(0, policies::load(self.built_in, files)?)))
+        Ok(Prepared(Generation::new(0, policies::load(self.built_in, files)?.logged())))
     }
 
     /// The second half: puts them in force.
@@ -137,6 +148,12 @@ impl fmt::Debug for CedarAuthorizer {
 impl Authorizer for CedarAuthorizer {
     async fn authorize(&self, request: &AuthzRequest<'_>) -> Result<Decision, AuthorizerError> {
         self.current().decide(request)
+    }
+
+    fn policies(&self) -> LoadedPolicies {
+        let current = self.current();
+        let policies = current.slices.rules().iter().map(Rule::shown).collect();
+        LoadedPolicies { generation: current.number, policies }
     }
 }
 

@@ -12,7 +12,7 @@ use cedar_policy::{
 };
 use quick_cache::sync::Cache;
 
-use super::entities::{Kind, TYPES, name_of};
+use super::entities::{Kind, TYPES, Typed as _, name_of};
 use super::merge;
 use super::policies::Rule;
 use crate::id::Role;
@@ -172,6 +172,10 @@ impl Slices {
             }
         }
         Self { rules, users, resources, built: Cache::new(SLICES) }
+    }
+
+    pub(super) fn rules(&self) -> &[Rule] {
+        &self.rules
     }
 
     pub(super) fn key(&self, request: &AuthzRequest<'_>) -> SliceKey {

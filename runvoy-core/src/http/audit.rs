@@ -19,6 +19,7 @@ use crate::{AuditFilter, AuditPage, Caller, Error, Runvoy};
         ("after" = Option<u64>, Query, description = "only what follows the record of this number"),
         ("user" = Option<String>, Query, description = "only this user's"),
         ("action" = Option<String>, Query, description = "only of this action"),
+        ("request" = Option<String>, Query, description = "only of the request of this id"),
         ("since" = Option<String>, Query, description = "only from this time on"),
     ),
     responses(
@@ -35,6 +36,7 @@ pub(super) async fn get_audit(
     let filter = AuditFilter {
         user: params.parsed("user")?,
         action: params.get("action").map(str::to_owned),
+        request: params.parsed("request")?,
         since: params.time("since")?,
     };
     let after = params.number("after")?.unwrap_or(0);

@@ -2,6 +2,7 @@
 
 mod audit;
 mod auth;
+mod authz;
 mod error;
 mod executions;
 mod json;
@@ -98,6 +99,8 @@ fn page() -> OpenApiRouter<Runvoy> {
         .routes(routes!(people::revoke_user))
         .routes(routes!(people::rotate_user))
         .routes(routes!(people::get_claim))
+        .routes(routes!(authz::post_check))
+        .routes(routes!(authz::list_policies))
         .routes(routes!(audit::get_audit))
         .routes(routes!(audit::get_head))
         .routes(routes!(audit::get_verification))

@@ -11,6 +11,8 @@ mod executor;
 mod key_store;
 mod lock_manager;
 mod log_source;
+mod policies;
+mod resource;
 mod store_error;
 
 pub use crate::account::{Account, AccountClaim, ClaimOutcome, KeyState, NewClaim, User};
@@ -29,4 +31,6 @@ pub use executor::{
 pub use key_store::{KeyRecord, KeyStore};
 pub use lock_manager::LockManager;
 pub use log_source::{LogEnd, LogError, LogItem, LogPage, LogSource, ReadLimit};
+pub use policies::{LoadedPolicies, LoadedPolicy, PolicyEffect};
+pub use resource::ResourceKind;
 pub use store_error::{BoxError, StoreError};

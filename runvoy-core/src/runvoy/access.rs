@@ -103,20 +103,45 @@ impl Runvoy {
         run: Option<RunContext<'_>>,
     ) -> Result<Granted, Error> {
         self.confirm(&mut caller.standing.clone()).await?;
-        let principal = Principal { user: &caller.user, role: caller.role };
-        let request = AuthzRequest { principal, action, resource, run };
-        match self.inner.authorizer.authorize(&request).await? {
+        match self.decide(caller, action, resource, run).await? {
             Decision::Allow { policy } => {
-                Ok(Granted { event: self.event(caller, AuditKind::Allowed, &request, policy.as_ref()) })
+                let about = (action, resource);
+                Ok(Granted { event: self.event(caller, AuditKind::Allowed, about, policy.as_ref()) })
             }
             Decision::Deny { policy } => {
-                let mut event = self.event(caller, AuditKind::Denied, &request, policy.as_ref());
+                let mut event = self.event(caller, AuditKind::Denied, (action, resource), policy.as_ref());
                 event.detail = run.map(|run| excerpt(run.command));
                 self.append(event).await?;
                 let resource = resource.to_string();
                 Err(Error::Denied { action, resource, policy, by_content: run.is_some() })
             }
         }
+    }
+
+    /// Asks the authorizer about a run whose content is known, and about all that it uses.
+    pub(crate) async fn authorize_run(
+        &self,
+        caller: &Caller,
+        context: RunContext<'_>,
+    ) -> Result<Granted, Error> {
+        let granted = self.authorize(caller, Action::Run, Resource::System, Some(context)).await?;
+        for (action, resource) in what_a_run_uses(&context) {
+            self.authorize(caller, action, resource, Some(context)).await?;
+        }
+        Ok(granted)
+    }
+
+    /// The one question to the authorizer. Records nothing.
+    pub(crate) async fn decide(
+        &self,
+        caller: &Caller,
+        action: Action,
+        resource: Resource<'_>,
+        run: Option<RunContext<'_>>,
+    ) -> Result<Decision, Error> {
+        let principal = Principal { user: &caller.user, role: caller.role };
+        let request = AuthzRequest { principal, action, resource, run };
+        Ok(self.inner.authorizer.authorize(&request).await?)
     }
 
     /// Records a decision, with the resource it came to be about where that was not known before.
@@ -143,7 +168,7 @@ impl Runvoy {
         &self,
         caller: &Caller,
         kind: AuditKind,
-        request: &AuthzRequest<'_>,
+        (action, resource): (Action, Resource<'_>),
         policy: Option<&PolicyId>,
     ) -> AuditEvent {
         AuditEvent {
@@ -152,12 +177,20 @@ impl Runvoy {
             user: caller.user.clone(),
             address: caller.context.address,
             kind,
-            action: request.action.to_string(),
-            resource: request.resource.to_string(),
+            action: action.to_string(),
+            resource: resource.to_string(),
             policy: policy.map(ToString::to_string),
             detail: None,
         }
     }
+}
+
+/// What a run is asked about beside the run itself, in this order.
+pub(crate) fn what_a_run_uses<'a>(context: &RunContext<'a>) -> impl Iterator<Item = (Action, Resource<'a>)> {
+    let image = context.image.map(|name| (Action::UseImage, Resource::Image { name, owners: &[] }));
+    let secret = |name| (Action::UseSecret, Resource::Secret { name, owners: &[] });
+    let lock = context.lock.map(|name| (Action::UseLock, Resource::Lock(name)));
+    image.into_iter().chain(context.secrets.iter().map(secret)).chain(lock)
 }
 
 /// The beginning of a command: the record of its execution has the whole of it.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Caller, Error, Runvoy};
 use crate::audit::{AuditRecord, AuditReport, Checkpoint, Head, Verifier};
-use crate::id::Email;
+use crate::id::{Email, RequestId};
 use crate::port::{Action, Resource};
 
 /// Records read at a time.
@@ -17,6 +17,8 @@ pub struct AuditFilter {
     pub user: Option<Email>,
     /// Only of this action.
     pub action: Option<String>,
+    /// Only of this request.
+    pub request: Option<RequestId>,
     /// Only from then on.
     pub since: Option<Timestamp>,
 }
@@ -29,6 +31,7 @@ impl AuditFilter {
         let Ok(event) = record.event() else { return true };
         self.user.as_ref().is_none_or(|user| *user == event.user)
             && self.action.as_ref().is_none_or(|action| *action == event.action)
+            && self.request.is_none_or(|request| request == event.request_id)
             && self.since.is_none_or(|since| since <= event.at)
     }
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::access::what_a_run_uses;
 use super::{Error, Runvoy};
 use crate::execution::{Execution, LockUse, Patch, StartRequest};
 use crate::id::{ExecutionId, LockName};
@@ -234,9 +235,8 @@ impl Runvoy {
         let Some(lock) = &record.lock else { return Ok(Verdict::Allowed) };
         let context = run_context(&record.command, &request, Some(&lock.name), now);
         let principal = Principal { user: &user.email, role: user.role };
-        for (action, resource) in
-            [(Action::Run, Resource::System), (Action::UseLock, Resource::Lock(&lock.name))]
-        {
+        let run = std::iter::once((Action::Run, Resource::System));
+        for (action, resource) in run.chain(what_a_run_uses(&context)) {
             let question = AuthzRequest { principal, action, resource, run: Some(context) };
             if let Decision::Deny { policy } = self.inner.authorizer.authorize(&question).await? {
                 let policy = policy.map(|policy| policy.to_string());
@@ -304,7 +304,12 @@ pub(crate) fn run_context<'a>(
         image: request.asked.image.as_deref(),
         lock,
         address: request.asked.address,
-        hour: u8::try_from(now.as_second().rem_euclid(86_400) / 3600).unwrap_or(0),
+        hour: hour(now),
         ..RunContext::default()
     }
+}
+
+/// The hour of the day, in UTC.
+pub(crate) fn hour(now: Timestamp) -> u8 {
+    u8::try_from(now.as_second().rem_euclid(86_400) / 3600).unwrap_or(0)
 }

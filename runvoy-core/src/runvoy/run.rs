@@ -57,10 +57,7 @@ impl Runvoy {
         run.start.asked.address = caller.context.address;
         let lock = run.lock.as_ref().map(|lock| &lock.name);
         let context = run_context(&run.command, &run.start, lock, now);
-        let granted = self.authorize(caller, Action::Run, Resource::System, Some(context)).await?;
-        if let Some(lock) = lock {
-            self.authorize(caller, Action::UseLock, Resource::Lock(lock), Some(context)).await?;
-        }
+        let granted = self.authorize_run(caller, context).await?;
         self.admit().await?;
 
         let new = self.new_execution(caller, &run, idempotency, now);

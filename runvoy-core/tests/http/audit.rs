@@ -37,6 +37,9 @@ async fn the_audit_log_is_exported_whole_and_filtered() {
     assert_eq!(records(&server, "?after=1&action=run").await, all[1..]);
     assert_eq!(records(&server, "?action=kill").await, [] as [Value; 0]);
     assert_eq!(records(&server, "?since=2999-01-01T00:00:00Z").await, [] as [Value; 0]);
+    let of_request = format!("?request={}", all[1]["request_id"].as_str().unwrap());
+    assert_eq!(records(&server, &of_request).await, all[1..2]);
+    assert_eq!(server.get("/audit?request=x").await.status, StatusCode::BAD_REQUEST);
     let mut previous = runvoy_core::audit::GENESIS.to_owned();
     for line in server.get("/audit").await.text.lines() {
         let (text, hash) = line.split_once(",\"hash\":\"").unwrap();

@@ -15,7 +15,11 @@ const EXPIRED: &str = "an-expired-key-for-tests-only";
 const RUN: &str = r#"{"command":"true"}"#;
 
 async fn status(server: &Server, role: Role, method: Method, path: &str) -> u16 {
-    let body = if method == Method::POST { RUN } else { "" };
+    let body = match (method.as_str(), path) {
+        ("POST", "/authz/check") => r#"{"action":"run"}"#,
+        ("POST", _) => RUN,
+        _ => "",
+    };
     server.ask_as(Some(&key(role)), method, path, body).await.status.as_u16()
 }
 
@@ -65,6 +69,8 @@ async fn every_route_and_role_as_the_matrix_says() {
         // Nobody holds it.
         (Method::DELETE, "/locks/infra%2Fprod".into(), [404, 403, 403, 403]),
         (Method::DELETE, "/locks/infra%2Fprod?abandon=true".into(), [404, 403, 403, 403]),
+        (Method::POST, "/authz/check".into(), [200, 200, 200, 200]),
+        (Method::GET, "/policies".into(), [200, 200, 403, 403]),
         (Method::GET, "/audit".into(), [200, 403, 403, 403]),
         (Method::GET, "/audit/head".into(), [200, 403, 403, 403]),
         (Method::GET, "/audit/verify".into(), [200, 403, 403, 403]),

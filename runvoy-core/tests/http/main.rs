@@ -13,6 +13,7 @@
 )]
 
 mod audit;
+mod authz;
 mod contract;
 mod document;
 mod failures;
