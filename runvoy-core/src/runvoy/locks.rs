@@ -32,10 +32,10 @@ pub struct Waiting {
 }
 
 /// When whoever asks for a lock was last authorised to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Authorized {
-    /// By the request that asks.
-    JustNow,
+    /// By the request that asks; what starts the execution, where that is at hand.
+    JustNow(Option<Box<StartRequest>>),
     /// When the execution was recorded.
     Earlier,
 }
@@ -57,13 +57,18 @@ impl Runvoy {
             max_depth: self.inner.config.queue_depth,
         };
         match self.lock_command(&lock.name, command).await? {
-            LockAnswer::Granted(holder) if authorized == Authorized::Earlier => {
-                self.pass_on(&lock.name, Some(holder)).await?;
-                Ok(Entered::In(Box::new(self.get_record(record.id).await?)))
-            }
             LockAnswer::Granted(holder) => {
-                let (record, next) = self.begin_turn(record, &holder).await?;
-                self.pass_on(&lock.name, next).await?;
+                let record = match authorized {
+                    Authorized::JustNow(request) => {
+                        let (record, next) = self.begin_turn(record, &holder, request).await?;
+                        self.pass_on(&lock.name, next).await?;
+                        record
+                    }
+                    Authorized::Earlier => {
+                        self.pass_on(&lock.name, Some(holder)).await?;
+                        self.get_record(record.id).await?
+                    }
+                };
                 Ok(Entered::In(Box::new(record)))
             }
             LockAnswer::Held(Some(holder)) if self.free_if_over(&lock.name, &holder).await? => {
@@ -101,6 +106,7 @@ impl Runvoy {
         &self,
         record: &Execution,
         holder: &Holder,
+        request: Option<Box<StartRequest>>,
     ) -> Result<(Execution, Option<Holder>), Error> {
         let Some(lock) = &record.lock else { return Ok((record.clone(), None)) };
         let granted = LockUse {
@@ -112,10 +118,16 @@ impl Runvoy {
         let now = self.inner.clock.now();
         let patch = Patch { lock: Some(granted), attempted_at: Some(now), ..Patch::to(Status::Starting) };
         let record = match self.try_transition(record.id, &[Status::Queued], &patch).await? {
-            Transition::Applied(record) => match self.stored_request(record.id).await? {
-                Some(request) => self.start(&record, request).await?,
-                None => self.get_record(record.id).await?,
-            },
+            Transition::Applied(record) => {
+                let request = match request {
+                    Some(request) => Some(*request),
+                    None => self.stored_request(record.id).await?,
+                };
+                match request {
+                    Some(request) => self.start(&record, request).await?,
+                    None => self.get_record(record.id).await?,
+                }
+            }
             // Somebody else has begun its turn, or it has ended.
             Transition::Refused(record) => *record,
         };
@@ -149,7 +161,7 @@ impl Runvoy {
             Verdict::Allowed => record,
         };
         match record.status {
-            Status::Queued => Ok(self.begin_turn(&record, holder).await?.1),
+            Status::Queued => Ok(self.begin_turn(&record, holder, None).await?.1),
             status if status.is_terminal() => self.release(name, holder.token).await,
             _ => Ok(None),
         }
