@@ -7,6 +7,7 @@ mod logs;
 mod page;
 mod process;
 mod requests;
+mod shell;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +33,10 @@ pub(crate) enum Scenario {
     Constant,
     /// From `POST /run` to the command's first line at a follower
     FirstLine,
+    /// From a prompt without a newline to its reader
+    Prompt,
+    /// A kill of a command that ignores it
+    Kill,
     /// Lines through agent, segments, server and one follower
     Lines,
     /// A hundred followers of one execution
@@ -68,13 +73,15 @@ impl Setup {
 }
 
 impl Scenario {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Constant,
         Self::Status,
         Self::Run,
         Self::FreeLocks,
         Self::Line,
         Self::FirstLine,
+        Self::Prompt,
+        Self::Kill,
         Self::Lines,
         Self::Followers,
         Self::Page,
@@ -105,6 +112,8 @@ impl Scenario {
             Self::FreeLocks => locks::free(setup).await,
             Self::Line => locks::line(setup).await,
             Self::FirstLine => follow::first_line(setup).await,
+            Self::Prompt => shell::prompt(setup).await,
+            Self::Kill => shell::kill(setup).await,
             Self::Lines => logs::lines(setup).await,
             Self::Followers => logs::followers(setup).await,
             Self::Page => page::page(setup).await,

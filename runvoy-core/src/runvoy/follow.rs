@@ -11,6 +11,9 @@ use crate::log::Cursor;
 use crate::port::LogEnd;
 use crate::state::{Reason, Status};
 
+/// So many times longer than others a follower in line waits before it looks by itself.
+const IN_LINE: u32 = 5;
+
 /// What a follower is told.
 #[derive(Clone, Debug)]
 pub enum FollowItem {
@@ -144,7 +147,10 @@ impl Follow {
     /// Waits until there may be something new.
     pub(super) async fn wait(&mut self) -> Result<(), Error> {
         let inner = &self.runvoy.inner;
-        let more = inner.logs.changed(self.record.id, self.cursor.as_ref(), inner.config.poll);
+        // Who waits in line has no log, and is woken when the line moves: a thousand of them should cost nothing.
+        let patience = if self.record.status == Status::Queued { IN_LINE } else { 1 };
+        let poll = inner.config.poll.saturating_mul(patience);
+        let more = inner.logs.changed(self.record.id, self.cursor.as_ref(), poll);
         // All branches only say "look again", so dropping any of them loses nothing.
         tokio::select! {
             () = self.changes.changed() => Ok(()),
