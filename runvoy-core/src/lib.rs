@@ -30,5 +30,5 @@ pub use crate::runvoy::{
     AuditFilter, AuditPage, BuildError, Builder, Caller, CanI, ClaimedKey, Config, Error, ExecutionFilter,
     Finding, Follow, FollowItem, ForcedRelease, IdempotencyKey, Invitation, KillOutcome, LockView, LogQuery,
     LogRead, LogStart, Phase, Rate, Rates, ReconcileOptions, ReconcileReport, RequestContext, Runvoy,
-    SharedPage, Unauthenticated, Usual, Waiting, Why,
+    SharedPage, Trace, Unauthenticated, Usual, Waiting, Why,
 };

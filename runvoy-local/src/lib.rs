@@ -19,6 +19,8 @@ pub mod process;
 mod data_dir;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(feature = "server")]
+mod server_log;
 
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod guest;
@@ -37,3 +39,5 @@ pub use policy_dir::{PolicyDirError, read_policies};
 pub use runvoy_task::{Network, Secret};
 #[cfg(feature = "server")]
 pub use server::{ServeLimits, serve};
+#[cfg(feature = "server")]
+pub use server_log::{ServerLog, ServerLogLimits};

@@ -22,6 +22,7 @@ use crate::guest::WithGuest;
 use crate::log_files::LogFiles;
 use crate::policy_dir::PolicyDir;
 use crate::process::{ProcessConfig, ProcessExecutor};
+use crate::server_log::ServerLog;
 use crate::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 
 /// Time for starts that are under way.
@@ -49,6 +50,8 @@ pub struct LocalConfig {
     pub reconcile_every: Duration,
     /// A directory of an organisation's own policies, which is followed.
     pub policies: Option<PathBuf>,
+    /// The server's own log, for those who may read it.
+    pub server_log: Option<ServerLog>,
 }
 
 impl fmt::Debug for LocalConfig {
@@ -116,7 +119,11 @@ impl Local {
         let policies = config.policies.as_deref().map(PolicyDir::open).transpose();
         let policies = policies.map_err(failed("the policies are refused"))?;
         let builtin = || Arc::new(CedarAuthorizer::builtin());
-        let runvoy = Runvoy::builder()
+        let mut builder = Runvoy::builder();
+        if let Some(log) = config.server_log {
+            builder = builder.trace(Arc::new(log));
+        }
+        let runvoy = builder
             .keys(with_guest(stores.key_store(), config.guest))
             .executions(stores.execution_store())
             .locks(stores.lock_manager())

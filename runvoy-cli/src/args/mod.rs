@@ -25,7 +25,7 @@ pub(crate) use playbook::{PlaybookCommand, PlaybookListArgs, PlaybookRunArgs, Pl
 pub(crate) use policies::PoliciesCheckArgs;
 pub(crate) use policies::{CanIArgs, PoliciesCommand, PoliciesExplainArgs, PoliciesListArgs};
 pub(crate) use records::{
-    HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, WaitArgs, WhoamiArgs, WhyArgs,
+    HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, TraceArgs, WaitArgs, WhoamiArgs, WhyArgs,
 };
 pub(crate) use run::{CommandArgs, OnLockHeld, RunArgs, RunManner, RunOptions};
 pub(crate) use setup::{CompletionsArgs, ConfigureArgs, DocsArgs, DocsFormat, VersionArgs};
@@ -116,6 +116,7 @@ pub(crate) enum Command {
     Health(HealthArgs),
     Whoami(WhoamiArgs),
     Audit(AuditArgs),
+    Trace(TraceArgs),
     CanI(Box<CanIArgs>),
     #[command(subcommand)]
     Policies(PoliciesCommand),

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use runvoy_core::id::{IdPrefix, LockName};
+use runvoy_core::id::{IdPrefix, LockName, RequestId};
 use runvoy_core::state::Status;
 
 use super::{OutputArgs, OutputFormat};
@@ -123,6 +123,18 @@ pub(crate) struct WaitArgs {
 /// Ask the server whether it is well
 #[derive(Args, Clone, Debug)]
 pub(crate) struct HealthArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Show what the server's own log says of a request, and what the request was about
+///
+/// An answer names its request in the header `X-Request-Id`, which `--debug` shows.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct TraceArgs {
+    /// Request
+    #[arg(value_name = "REQUEST_ID")]
+    pub(crate) request: RequestId,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

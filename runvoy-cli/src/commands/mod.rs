@@ -18,6 +18,7 @@ mod playbook;
 mod policies;
 mod run;
 mod status;
+mod trace;
 mod version;
 mod wait;
 mod whoami;
@@ -73,6 +74,7 @@ pub(crate) fn dispatch(cli: Cli, printer: Printer) -> Result<u8, CliError> {
         Command::Health(args) => block_on(health::health(&context, &args)),
         Command::Whoami(args) => block_on(whoami::whoami(&context, &args)),
         Command::Audit(args) => block_on(audit::audit(&context, &args)),
+        Command::Trace(args) => block_on(trace::trace(&context, args)),
         Command::CanI(args) => block_on(can_i::can_i(&context, &args)),
         Command::Policies(command) => block_on(policies::policies(&context, &command)),
         Command::Configure(args) => configure::configure(&context, &args),

@@ -10,6 +10,7 @@ mod errors;
 mod policies;
 mod records;
 mod run;
+mod trace;
 
 /// The execution of every script.
 const ID: &str = "0f5ac3de00000000000000000000abcd";

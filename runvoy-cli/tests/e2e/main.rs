@@ -26,4 +26,5 @@ mod playbooks;
 mod policies;
 mod shell;
 mod state;
+mod trace;
 mod why;

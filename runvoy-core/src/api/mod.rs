@@ -7,6 +7,7 @@ mod execution;
 mod lock;
 mod log;
 mod run;
+mod trace;
 mod user;
 mod why;
 
@@ -20,6 +21,7 @@ pub use execution::{
 pub use lock::{HolderData, LockData, LocksAnswer, ReleaseAnswer, WaiterData};
 pub use log::{BlockData, EndData, GapData, LogPageAnswer, LogsAnswer, StatusData, sse};
 pub use run::{Command, RunAnswer, RunRequest};
+pub use trace::{NamedImage, NamedResource, RelatedResources, TraceAnswer, TraceEvent, TraceUser};
 pub use user::{
     ClaimAnswer, CreateUserRequest, InvitationAnswer, RevokeAnswer, RevokeUserRequest, RotateUserRequest,
     UserData, UsersAnswer,

@@ -2,7 +2,7 @@ use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::request::Parts;
 
-use super::ApiError;
+use super::{ApiError, request_log};
 use crate::api::API_KEY_HEADER;
 use crate::{Caller, Error, RequestContext, Runvoy, Unauthenticated};
 
@@ -20,7 +20,9 @@ pub(super) async fn caller(
                 .map_err(|_| ApiError::from(Error::Unauthenticated(Unauthenticated::Unknown)))?,
         ),
     };
-    Ok(runvoy.authenticate(key, context).await?)
+    let caller = runvoy.authenticate(key, context).await?;
+    request_log::is_of(caller.user());
+    Ok(caller)
 }
 
 impl FromRequestParts<Runvoy> for Caller {

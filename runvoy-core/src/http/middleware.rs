@@ -1,12 +1,13 @@
 use std::net::IpAddr;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tracing::Instrument as _;
 
-use super::ApiError;
-use super::error::Failure;
+use super::{ApiError, request_log};
 use crate::address::AddressRange;
 use crate::api::REQUEST_ID_HEADER;
 use crate::id::RequestId;
@@ -45,22 +46,20 @@ fn shown(path: &str) -> String {
     }
 }
 
-/// Gives every request an id, and logs a failure of ours once, where it is answered.
+/// Gives every request an id and a span of the log, and logs a failure of ours once, where it is answered.
 pub(super) async fn request(State(runvoy): State<Runvoy>, mut request: Request, next: Next) -> Response {
     let request_id = RequestId::random();
     let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
     let address = peer.map(|peer| sender(peer, request.headers(), &runvoy.config().trusted_proxies));
     let context = RequestContext { request_id, address };
     request.extensions_mut().insert(context);
-    let asked = (request.method().clone(), shown(request.uri().path()));
+    let span = request_log::span(request_id, request.method(), &shown(request.uri().path()));
+    let began = Instant::now();
     let mut response = match runvoy.let_in(&context) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => next.run(request).instrument(span.clone()).await,
         Err(error) => ApiError::from(error).into_response(),
     };
-    if let Some(Failure(chain)) = response.extensions().get::<Failure>() {
-        let (method, path) = asked;
-        tracing::error!(request.id = %request_id, %method, path, status = response.status().as_u16(), "{chain}");
-    }
+    request_log::answered(&span, &response, began.elapsed());
     if let Ok(value) = HeaderValue::from_str(&request_id.to_string()) {
         response.headers_mut().insert(HeaderName::from_static(REQUEST_ID_HEADER), value);
     }

@@ -12,8 +12,10 @@ mod meta;
 mod middleware;
 mod people;
 mod query;
+mod request_log;
 mod run;
 mod stream;
+mod trace;
 mod why;
 
 use axum::Router;
@@ -101,6 +103,7 @@ fn page() -> OpenApiRouter<Runvoy> {
         .routes(routes!(people::get_claim))
         .routes(routes!(authz::post_check))
         .routes(routes!(authz::list_policies))
+        .routes(routes!(trace::get_trace))
         .routes(routes!(audit::get_audit))
         .routes(routes!(audit::get_head))
         .routes(routes!(audit::get_verification))

@@ -14,6 +14,7 @@ mod log_source;
 mod policies;
 mod resource;
 mod store_error;
+mod trace_log;
 
 pub use crate::account::{Account, AccountClaim, ClaimOutcome, KeyState, NewClaim, User};
 pub use audit_log::{AuditEvent, AuditKind, AuditLog};
@@ -34,3 +35,4 @@ pub use log_source::{LogEnd, LogError, LogItem, LogPage, LogSource, ReadLimit};
 pub use policies::{LoadedPolicies, LoadedPolicy, PolicyEffect};
 pub use resource::ResourceKind;
 pub use store_error::{BoxError, StoreError};
+pub use trace_log::{TraceLevel, TraceLine, TraceLog};

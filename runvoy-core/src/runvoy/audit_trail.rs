@@ -49,6 +49,10 @@ impl Runvoy {
     /// What fits `filter` among the next records after number `after`, oldest first.
     pub async fn audit(&self, caller: &Caller, filter: &AuditFilter, after: u64) -> Result<AuditPage, Error> {
         self.authorize(caller, Action::ReadAudit, Resource::System, None).await?;
+        self.audit_page(filter, after).await
+    }
+
+    pub(crate) async fn audit_page(&self, filter: &AuditFilter, after: u64) -> Result<AuditPage, Error> {
         let mut records = self.audit_records(after).await?;
         let next = if records.len() < PAGE { None } else { records.last().map(|record| record.seq) };
         records.retain(|record| filter.fits(record));

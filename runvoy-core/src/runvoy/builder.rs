@@ -6,7 +6,9 @@ use tokio_util::task::TaskTracker;
 use super::{Config, Inner, Runvoy, audit, changes, page_cache, rates, standing, uses};
 use crate::audit::CheckpointKey;
 use crate::clock::{SharedClock, SystemClock};
-use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource};
+use crate::port::{
+    AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource, TraceLog,
+};
 
 /// Puts a service together. Setters store, [`build`](Self::build) checks.
 #[derive(Default)]
@@ -18,6 +20,7 @@ pub struct Builder {
     logs: Option<Arc<dyn LogSource>>,
     audit: Option<Arc<dyn AuditLog>>,
     authorizer: Option<Arc<dyn Authorizer>>,
+    trace: Option<Arc<dyn TraceLog>>,
     clock: Option<SharedClock>,
     checkpoint_key: Option<CheckpointKey>,
     config: Config,
@@ -74,6 +77,12 @@ impl Builder {
         self
     }
 
+    /// The server's own log, by request; without one a trace has no lines.
+    pub fn trace(mut self, trace: Arc<dyn TraceLog>) -> Self {
+        self.trace = Some(trace);
+        self
+    }
+
     /// What tells the time; the machine's clock unless given.
     pub fn clock(mut self, clock: SharedClock) -> Self {
         self.clock = Some(clock);
@@ -104,6 +113,7 @@ impl Builder {
                 logs: self.logs.ok_or(missing("a log source", "logs"))?,
                 audit: self.audit.ok_or(missing("an audit log", "audit"))?,
                 authorizer: self.authorizer.ok_or(missing("an authorizer", "authorizer"))?,
+                trace: self.trace,
                 clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
                 checkpoint_key: self.checkpoint_key,
                 rates: rates::Limits::new(self.config.rates),

@@ -25,6 +25,7 @@ mod standing;
 mod start;
 mod task_event;
 mod tend;
+mod trace;
 mod uses;
 mod validate;
 mod why;
@@ -51,11 +52,14 @@ pub use rates::{Rate, Rates};
 pub use read::ExecutionFilter;
 pub use reconcile::{ReconcileOptions, ReconcileReport};
 pub use run::IdempotencyKey;
+pub use trace::Trace;
 pub use why::{Finding, Phase, Usual, Why};
 
 use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;
-use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource};
+use crate::port::{
+    AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource, TraceLog,
+};
 
 /// The service: every operation that a front-end offers.
 ///
@@ -74,6 +78,7 @@ struct Inner {
     logs: Arc<dyn LogSource>,
     audit: Arc<dyn AuditLog>,
     authorizer: Arc<dyn Authorizer>,
+    trace: Option<Arc<dyn TraceLog>>,
     clock: SharedClock,
     checkpoint_key: Option<CheckpointKey>,
     config: Config,

@@ -20,7 +20,7 @@ use crate::port::{
     Action, AuditEvent, AuditLog, Authorizer, AuthorizerError, AuthzRequest, Capabilities, Claim, Created,
     Decision, ExecutionStore, Executor, ExecutorError, KeyRecord, KeyStore, ListQuery, LockManager, LogError,
     LogPage, LogSource, NewExecution, Page, Principal, ReadLimit, StartTask, StoreError, TaskEvent,
-    TaskState, Transition, User,
+    TaskState, TraceLine, TraceLog, Transition, User,
 };
 use crate::state::Status;
 
@@ -107,6 +107,16 @@ mock! {
         async fn head(&self) -> Result<Head, StoreError>;
         async fn add_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError>;
         async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError>;
+    }
+}
+
+mock! {
+    /// A server's own log that does what a test tells it.
+    pub TraceLog {}
+
+    #[async_trait]
+    impl TraceLog for TraceLog {
+        async fn read(&self, request: RequestId, limit: usize) -> Result<Vec<TraceLine>, StoreError>;
     }
 }
 

@@ -25,6 +25,7 @@ mod listed;
 pub mod log_source;
 mod manual_clock;
 mod subject;
+pub mod trace_log;
 
 pub use manual_clock::ManualClock;
 pub use subject::{Subject, block_on};

@@ -71,6 +71,7 @@ async fn every_route_and_role_as_the_matrix_says() {
         (Method::DELETE, "/locks/infra%2Fprod?abandon=true".into(), [404, 403, 403, 403]),
         (Method::POST, "/authz/check".into(), [200, 200, 200, 200]),
         (Method::GET, "/policies".into(), [200, 200, 403, 403]),
+        (Method::GET, "/trace/unknown".into(), [200, 403, 403, 403]),
         (Method::GET, "/audit".into(), [200, 403, 403, 403]),
         (Method::GET, "/audit/head".into(), [200, 403, 403, 403]),
         (Method::GET, "/audit/verify".into(), [200, 403, 403, 403]),
@@ -107,7 +108,7 @@ async fn a_viewer_learns_nothing_from_a_bad_body() {
 async fn who_has_no_key_is_not_told_which_paths_exist() {
     let server = Server::new().await;
     for path in
-        ["/executions/x/y", "/users/x", "/users/nobody", "/images/a", "/secrets", "/trace/1", "/run/x"]
+        ["/executions/x/y", "/users/x", "/users/nobody", "/images/a", "/secrets", "/trace/1/2", "/run/x"]
     {
         let answer = server.ask_as(None, Method::GET, path, Body::empty()).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");

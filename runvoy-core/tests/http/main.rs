@@ -23,4 +23,5 @@ mod logs;
 mod people;
 mod rates;
 mod server;
+mod trace;
 mod why;

@@ -12,7 +12,7 @@ use runvoy_core::id::{RequestId, Role};
 use runvoy_core::key::ApiKey;
 use runvoy_core::log::Stream;
 use runvoy_core::port::{
-    AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource, User,
+    AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource, TraceLog, User,
 };
 use runvoy_core::testing::ManualClock;
 use runvoy_core::{Config, ReconcileOptions, Runvoy};
@@ -32,6 +32,7 @@ pub(crate) struct Ports {
     pub(crate) logs: Arc<dyn LogSource>,
     pub(crate) audit: Arc<dyn AuditLog>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) trace: Option<Arc<dyn TraceLog>>,
     pub(crate) config: Config,
 }
 
@@ -108,10 +109,15 @@ impl Server {
             logs: logs.clone(),
             audit: Arc::new(MemoryAuditLog::default()),
             authorizer: Arc::new(CedarAuthorizer::builtin()),
+            trace: None,
             config: Config::default(),
         };
         change(&mut ports);
-        let runvoy = Runvoy::builder()
+        let mut builder = Runvoy::builder();
+        if let Some(trace) = &ports.trace {
+            builder = builder.trace(trace.clone());
+        }
+        let runvoy = builder
             .keys(ports.keys.clone())
             .executions(ports.executions.clone())
             .locks(ports.locks.clone())

@@ -6,6 +6,7 @@ mod executor;
 mod key_store;
 mod lock_manager;
 mod log_source;
+mod trace_log;
 
 pub use audit_log::MemoryAuditLog;
 pub use execution_store::MemoryExecutionStore;
@@ -13,6 +14,7 @@ pub use executor::{PendingTask, Script, ScriptedExecutor, TaskNumber};
 pub use key_store::MemoryKeyStore;
 pub use lock_manager::MemoryLockManager;
 pub use log_source::{MemoryLogWriter, MemoryLogs};
+pub use trace_log::MemoryTraceLog;
 
 use std::sync::Arc;
 

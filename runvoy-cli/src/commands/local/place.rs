@@ -46,6 +46,7 @@ impl Place {
             guest,
             reconcile_every: RECONCILE_EVERY,
             policies: None,
+            server_log: None,
         })
     }
 

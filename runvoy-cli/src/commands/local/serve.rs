@@ -1,7 +1,7 @@
 use runvoy_core::id::Email;
 use runvoy_core::key::ApiKey;
 use runvoy_core::{Rate, Rates};
-use runvoy_local::{Local, ServeLimits, ServerNote, serve as serve_router};
+use runvoy_local::{Local, ServeLimits, ServerLog, ServerLogLimits, ServerNote, serve as serve_router};
 use tokio::net::TcpListener;
 
 use super::not_started;
@@ -34,7 +34,11 @@ pub(super) async fn serve(
     let mut hangups = Hangups::catch(args.policies.is_some())?;
     let place = Place::new(&args.place)?;
     let dir = place::open(&place)?;
+    let log = ServerLog::open(dir.path(), ServerLogLimits::default())
+        .map_err(|e| CliError::new(Kind::Config, format!("the server's log cannot be written: {e}")))?;
+    super::log("info", Some(&log));
     let mut config = place.config(&dir, None)?;
+    config.server_log = Some(log.clone());
     config.policies.clone_from(&args.policies);
     config.service.rates = rates(&args.limits);
     config.service.trusted_proxies.clone_from(&args.limits.trusted_proxy);
@@ -84,6 +88,7 @@ pub(super) async fn serve(
         () = orders => context.printer.note("left at once; requests under way were cut off"),
     }
     local.stop().await;
+    log.flush().await;
     Ok(exit::OK)
 }
 
