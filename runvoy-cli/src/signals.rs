@@ -62,7 +62,7 @@ impl Hangups {
             None => None,
         };
         if caught.is_none() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -188,6 +188,9 @@ pub struct LockUse {
     /// Who lost the lock to it and may still have run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_abandoned: Option<ExecutionId>,
+    /// The policy that forbade it when its turn came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denied_by: Option<String>,
 }
 
 /// What a log holds: taken from the agent's end record.

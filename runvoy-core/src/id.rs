@@ -301,6 +301,10 @@ checked_name! {
     LockName, is_path_name, "a lock's name is 1 to 128 of A-Z a-z 0-9 . _ - and / inside, without `..`"
 }
 checked_name! {
+    /// The name of a playbook: where it is, below the directory of all.
+    PlaybookName, is_path_name, "a playbook's name is 1 to 128 of A-Z a-z 0-9 . _ - and / inside, without `..`"
+}
+checked_name! {
     /// The name of a secret.
     SecretName, is_plain_name, "a secret's name is 1 to 128 of A-Z a-z 0-9 . _ -"
 }

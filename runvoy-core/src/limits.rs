@@ -37,6 +37,12 @@ pub const ID_PREFIX: usize = 6;
 pub const FOREIGN_KEY_CHARS: usize = 24;
 /// Longest API key of any form.
 pub const KEY_CHARS: usize = 512;
+/// How long a claim token is good, and how long somebody who never claims their key is known.
+pub const CLAIM_WINDOW: Duration = Duration::from_mins(15);
+/// Longest time that a key may be given, in seconds: ten years.
+pub const KEY_SECONDS: u64 = 10 * 365 * 24 * 3600;
+/// How long an open stream goes on without a look whether its key is still good.
+pub const KEY_RECHECK: Duration = Duration::from_secs(30);
 /// Time a command may run when the request names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
 /// Longest time a command may be allowed to run, unless configured.

@@ -101,6 +101,8 @@ fn every_error_code_is_documented() {
         code::INVALID_REQUEST,
         code::INVALID_QUERY,
         code::NOT_FOUND,
+        code::CONFLICT,
+        code::TOO_MANY_REQUESTS,
         code::METHOD_NOT_ALLOWED,
         code::IDEMPOTENCY_CONFLICT,
         code::LOCK_HELD,
@@ -144,6 +146,9 @@ fn the_limits_are_the_codes_own() {
         ("`max_wait`, unless given", seconds(limits::DEFAULT_MAX_WAIT)),
         ("`max_wait`, at most", seconds(limits::MAX_WAIT)),
         ("executions that wait for one lock", limits::QUEUE_DEPTH.to_string()),
+        ("claim token, and who never claims", seconds(limits::CLAIM_WINDOW)),
+        ("`expires_in`", format!("{} s", limits::KEY_SECONDS)),
+        ("open stream whose key was revoked elsewhere", seconds(limits::KEY_RECHECK)),
     ];
     let expected: Vec<_> = expected.iter().map(|(what, value)| format!("| {what} | {value} |")).collect();
     assert_eq!(rows, expected);

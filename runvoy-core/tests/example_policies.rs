@@ -1,6 +1,6 @@
 //! The policies of `examples/policies` do what they say, and no more than that.
 #![cfg(feature = "cedar")]
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::path::Path;
 

@@ -5,6 +5,8 @@ pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+#[cfg(any(feature = "memory", feature = "sqlite"))]
+mod accounts;
 #[cfg(any(feature = "memory", feature = "process"))]
 mod page;
 

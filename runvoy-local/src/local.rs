@@ -180,6 +180,9 @@ impl Local {
             tracing::warn!("a start was cut off; the next server goes on with it");
         }
         self.background.shutdown().await;
+        if !matches!(tokio::time::timeout(ANCHOR, self.runvoy.keep_people()).await, Ok(Ok(()))) {
+            tracing::warn!("who was seen in the last minute is not written down");
+        }
         let anchored = tokio::time::timeout(ANCHOR, self.runvoy.checkpoint_audit()).await;
         if !matches!(anchored, Ok(Ok(_))) {
             tracing::warn!(
@@ -203,14 +206,6 @@ impl PolicyReload {
 fn with_guest(keys: Arc<dyn KeyStore>, guest: Option<Guest>) -> Arc<dyn KeyStore> {
     let Some(Guest { email, key }) = guest else { return keys };
     let request_id = RequestId::random();
-    let user = User {
-        email,
-        role: Role::Admin,
-        created_at: SystemClock.now(),
-        revoked: false,
-        key_expires_at: None,
-        created_by_request_id: request_id,
-        modified_by_request_id: request_id,
-    };
+    let user = User::new(email, Role::Admin, SystemClock.now(), request_id);
     Arc::new(WithGuest { inner: keys, user, key: key.hash() })
 }

@@ -213,6 +213,8 @@ async fn the_environment_is_layered_and_the_log_is_read() {
     tasks.executor.start(&start).await.unwrap();
     let ended = exit(&*tasks.executor, id).await;
     assert_eq!(ended.exit_code, Some(4));
+    let phases: Vec<_> = ended.phases.iter().map(|timing| timing.phase.as_str()).collect();
+    assert_eq!(phases, ["prepare", "command"], "as the agent measured them");
     let (text, complete) = log_of(&tasks.config.root, id).await;
     let work = tasks.dir(id).join(layout::WORK).canonicalize().unwrap();
     assert!(text.contains(&format!("true,mine,prod,{id}\n{}\n", work.display())), "{text}");

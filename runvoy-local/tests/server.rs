@@ -1,6 +1,5 @@
 //! The HTTP server and clients that do not behave.
 #![cfg(feature = "server")]
-#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::io;
 use std::sync::Arc;
@@ -30,7 +29,7 @@ fn endless(over: Arc<Notify>) -> Router {
         let sending = Sending(Arc::clone(&over));
         let pieces = stream::repeat_with(move || {
             let _ = &sending;
-            Ok::<_, io::Error>(Bytes::from_static(&[b'x'; 65_536]))
+            Ok::<_, io::Error>(Bytes::from(vec![b'x'; 65_536]))
         });
         async move { Body::from_stream(pieces) }
     };

@@ -36,7 +36,15 @@ impl Executor for Functions {
                     Err(_) => (143, EndReason::Stopped),
                 };
                 let (exit_code, finished_at) = (Some(code), SystemClock.now());
-                let exit = TaskExit { exit_code, reason, message: None, started_at, finished_at, log: None };
+                let exit = TaskExit {
+                    exit_code,
+                    reason,
+                    message: None,
+                    started_at,
+                    finished_at,
+                    log: None,
+                    phases: vec![],
+                };
                 *lock(&state) = TaskState::Exited(Box::new(exit));
             });
             Some(job)

@@ -2,8 +2,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use runvoy_core::address::AddressRange;
 
-use super::run::RunOptions;
+use super::run::{CommandArgs, RunOptions};
 
 /// Run Runvoy on this machine, without a cloud
 #[derive(Debug, Subcommand)]
@@ -27,11 +28,30 @@ pub(crate) struct ServeArgs {
     /// Listen on an address that is not loopback although commands are not kept apart from the server
     #[arg(long)]
     pub(crate) allow_unsandboxed: bool,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     /// Directory of policies (`*.cedar`) beside the built-in ones; read again when it changes and on SIGHUP
     #[arg(long, value_name = "DIR")]
     pub(crate) policies: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
+}
+
+/// How many requests are let in. This machine itself counts as no address.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LimitArgs {
+    /// Requests a second with one key, ten times as many at once; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    pub(crate) rate_per_key: u32,
+    /// Requests a second from one address, ten times as many at once; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    pub(crate) rate_per_address: u32,
+    /// Unknown keys and claim tokens a minute from one address; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub(crate) failures_per_address: u32,
+    /// Proxy whose `X-Forwarded-For` is believed: an address or a range such as `10.0.0.0/8` (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) trusted_proxy: Vec<AddressRange>,
 }
 
 /// Run a command on this machine, without a server
@@ -43,9 +63,8 @@ pub(crate) struct LocalRunArgs {
     pub(crate) place: PlaceArgs,
     #[command(flatten)]
     pub(crate) options: RunOptions,
-    /// Command and its arguments
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
-    pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) command: CommandArgs,
 }
 
 /// Where state is kept and how commands run.

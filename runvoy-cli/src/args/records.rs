@@ -51,6 +51,16 @@ pub(crate) struct StatusArgs {
     pub(crate) output: OutputArgs,
 }
 
+/// Say why an execution waits, was denied, failed or was slow, and what to do about it
+#[derive(Args, Clone, Debug)]
+pub(crate) struct WhyArgs {
+    /// Execution: its id, or the first 6 or more characters of it
+    #[arg(value_name = "ID")]
+    pub(crate) id: IdPrefix,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
 /// List executions, newest first
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ListArgs {

@@ -5,6 +5,8 @@ mod place;
 mod preset;
 mod serve;
 
+use std::io::IsTerminal as _;
+
 use runvoy_local::ServerLog;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -38,7 +40,9 @@ fn log(level: &str, file: Option<&ServerLog>) {
     let filter = EnvFilter::builder().with_env_var(env_vars::LOG).try_from_env();
     let filter = filter.unwrap_or_else(|_| EnvFilter::new(level));
     // Only the first subscriber of a process counts, and there is no other.
-    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os(env_vars::NO_COLOR).is_none();
+    let stderr = tracing_subscriber::fmt::layer().with_ansi(is_coloured).with_writer(std::io::stderr);
+    let stderr = stderr.with_filter(filter);
     let _ = tracing_subscriber::registry().with(stderr).with(file.map(ServerLog::layer)).try_init();
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod can_i;
+mod claim;
 mod completions;
 mod configure;
 mod docs;
@@ -12,6 +13,8 @@ mod list;
 mod local;
 mod locks;
 mod logs;
+mod people;
+mod playbook;
 mod policies;
 mod run;
 mod status;
@@ -19,6 +22,7 @@ mod trace;
 mod version;
 mod wait;
 mod whoami;
+mod why;
 
 use std::future::Future;
 
@@ -59,10 +63,14 @@ pub(crate) fn dispatch(cli: Cli, printer: Printer) -> Result<u8, CliError> {
         Command::Run(args) => block_on(run::run(&context, &args)),
         Command::Logs(args) => block_on(logs::logs(&context, &args)),
         Command::Status(args) => block_on(status::status(&context, &args)),
+        Command::Why(args) => block_on(why::why(&context, &args)),
         Command::List(args) => block_on(list::list(&context, &args)),
         Command::Kill(args) => block_on(kill::kill(&context, &args)),
         Command::Locks(command) => block_on(locks::locks(&context, &command)),
+        Command::Users(command) => block_on(people::users(&context, &command)),
+        Command::Claim(args) => block_on(claim::claim(&context, &args)),
         Command::Wait(args) => block_on(wait::wait(&context, &args)),
+        Command::Playbook(command) => playbook::playbook(&context, &command),
         Command::Health(args) => block_on(health::health(&context, &args)),
         Command::Whoami(args) => block_on(whoami::whoami(&context, &args)),
         Command::Audit(args) => block_on(audit::audit(&context, &args)),

@@ -6,7 +6,7 @@ use crate::harness::{Server, stderr, stdout};
 fn a_changed_record_is_told_by_the_command() {
     let server = Server::start();
     server.run(&["run", "--", "true"]);
-    let head = stdout(&server.run(&["audit", "head"])).to_owned();
+    let head = stdout(&server.run(&["audit", "head"]));
     let kept = server.dir.path().join("head.json");
     std::fs::write(&kept, head).unwrap();
     server.run(&["run", "--", "true"]);

@@ -29,13 +29,23 @@ pub(crate) struct Server {
     pub(crate) dir: TempDir,
     child: Option<Child>,
     pub(crate) endpoint: String,
+    options: Vec<String>,
 }
 
 impl Server {
     /// A server over an empty directory, on a free port.
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut server = Self { dir, child: None, endpoint: String::new() };
+        let mut server = Self { dir, child: None, endpoint: String::new(), options: Vec::new() };
+        server.start_on("127.0.0.1:0");
+        server
+    }
+
+    /// The same with more options of `local serve`.
+    pub(crate) fn start_with(options: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        let mut server = Self { dir, child: None, endpoint: String::new(), options };
         server.start_on("127.0.0.1:0");
         server
     }
@@ -43,7 +53,7 @@ impl Server {
     /// The same with policies of its own, from [`Self::policies`]; they can be written later too.
     pub(crate) fn start_with_policies(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut server = Self { dir, child: None, endpoint: String::new() };
+        let mut server = Self { dir, child: None, endpoint: String::new(), options: Vec::new() };
         std::fs::create_dir(server.policies()).unwrap();
         for (name, text) in files {
             std::fs::write(server.policies().join(name), text).unwrap();
@@ -69,7 +79,8 @@ impl Server {
         let mut serve = runvoy(self.dir.path());
         serve
             .args(["local", "serve", "--executor", "process", "--listen", listen, "--data-dir"])
-            .arg(self.data_dir());
+            .arg(self.data_dir())
+            .args(&self.options);
         if self.policies().exists() {
             serve.arg("--policies").arg(self.policies());
         }

@@ -24,7 +24,8 @@ fn a_kill_leaves_nothing_of_the_command() {
     let server = Server::start();
     let id = server.detach(STUBBORN);
     begun(&server, &id);
-    assert!(processes_with(&format!("RUNVOY_EXECUTION_ID={id}")).len() >= 3);
+    let its_own = format!("RUNVOY_EXECUTION_ID={id}");
+    until("its daemons are there", || processes_with(&its_own).len() >= 3);
     let asked = Instant::now();
     let killed = server.run(&["kill", &id, "--grace", "1s"]);
     assert_eq!(killed.status.code(), Some(0), "{}", stderr(&killed));

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::harness::{KEY, Server, stderr, stdout, until};
 
 /// Files below `dir` that hold `needle`.
-fn holding(dir: &Path, needle: &[u8]) -> Vec<std::path::PathBuf> {
+pub(crate) fn holding(dir: &Path, needle: &[u8]) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap().flatten() {
         let path = entry.path();

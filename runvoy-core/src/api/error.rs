@@ -33,6 +33,8 @@ pub mod code {
     pub const INVALID_QUERY: &str = "invalid_request";
     /// There is no such thing.
     pub const NOT_FOUND: &str = "NOT_FOUND";
+    /// It is there already, or was used, or must stay as it is.
+    pub const CONFLICT: &str = "CONFLICT";
     /// The path is known, the method is not.
     pub const METHOD_NOT_ALLOWED: &str = "METHOD_NOT_ALLOWED";
     /// The body is too large.
@@ -45,6 +47,8 @@ pub mod code {
     pub const QUEUE_FULL: &str = "QUEUE_FULL";
     /// Too many executions are live.
     pub const TOO_MANY_EXECUTIONS: &str = "TOO_MANY_EXECUTIONS";
+    /// More requests came than are let in.
+    pub const TOO_MANY_REQUESTS: &str = "TOO_MANY_REQUESTS";
     /// The server does not take new work at the moment.
     pub const SERVICE_UNAVAILABLE: &str = "SERVICE_UNAVAILABLE";
     /// A store did not answer.

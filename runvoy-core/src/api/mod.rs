@@ -8,6 +8,8 @@ mod lock;
 mod log;
 mod run;
 mod trace;
+mod user;
+mod why;
 
 pub use audit::{AuditHead, AuditVerification};
 pub use authz::{AuthzAnswer, AuthzCheck, PoliciesAnswer, PolicyData};
@@ -20,6 +22,11 @@ pub use lock::{HolderData, LockData, LocksAnswer, ReleaseAnswer, WaiterData};
 pub use log::{BlockData, EndData, GapData, LogPageAnswer, LogsAnswer, StatusData, sse};
 pub use run::{Command, RunAnswer, RunRequest};
 pub use trace::{NamedImage, NamedResource, RelatedResources, TraceAnswer, TraceEvent, TraceUser};
+pub use user::{
+    ClaimAnswer, CreateUserRequest, InvitationAnswer, RevokeAnswer, RevokeUserRequest, RotateUserRequest,
+    UserData, UsersAnswer,
+};
+pub use why::{PhaseData, UsualData, WaitingData, WhyAnswer};
 
 /// Where every route lives.
 pub const BASE_PATH: &str = "/api/v1";

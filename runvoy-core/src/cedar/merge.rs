@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn conditions_become_one_policy_and_what_always_forbids_is_left_alone() {
         let one =
-            r#"forbid (principal, action, resource) when { context has lock } unless { context has image };"#;
+            "forbid (principal, action, resource) when { context has lock } unless { context has image };";
         assert_eq!(merged(one), None);
         assert_eq!(merged(&format!("{one}{one}permit (principal, action, resource);{one}")), Some(2));
         assert_eq!(merged(&format!("{one}{one}forbid (principal, action, resource);")), None);

@@ -32,6 +32,7 @@ mod equivalence;
 mod error;
 mod merge;
 mod policies;
+mod reads;
 mod slice;
 
 use std::fmt;
@@ -166,12 +167,13 @@ impl Generation {
         let key = self.slices.key(request);
         let slice = self.slices.get(key)?;
         let named = Kind::of(&request.resource).shows_name() || slice.tells_apart;
+        let is_read = !slice.reads.is_empty() && request.action.has_context();
         let query = Query {
             slice: key,
             user: request.principal.user,
             owners: entities::owners_of(&request.resource),
             resource: Named::of(&request.resource).filter(|_| named),
-            run: request.run.filter(|_| slice.looks_at_context && request.action.has_context()),
+            run: request.run.filter(|_| is_read).map(|run| slice.reads.of(&run)),
         };
         if let Some(decision) = self.decisions.get(&query) {
             return Ok(decision);

@@ -10,6 +10,7 @@ use cedar_policy::{
 use serde_json::Value;
 
 use super::error::{PolicyError, line_at};
+use super::reads::Reads;
 use super::slice::Scope;
 use crate::port::{LoadedPolicy, PolicyEffect};
 
@@ -95,8 +96,8 @@ impl Loaded {
 /// What a policy can look at beside attributes. May say too much, never too little.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Looks {
-    /// It reads the context.
-    pub(super) context: bool,
+    /// What it reads of the context.
+    pub(super) context: Reads,
     /// It uses `resource` as a value, not only to read an attribute.
     resource: bool,
     /// The types of the entities it names.
@@ -122,7 +123,7 @@ impl Looks {
         if let Ok(json) = policy.to_json() {
             looks.read(json.get("conditions").unwrap_or(&Value::Null));
         } else {
-            (looks.context, looks.resource) = (true, true);
+            (looks.context, looks.resource) = (Reads::ALL, true);
         }
         looks
     }
@@ -133,9 +134,13 @@ impl Looks {
             Value::Object(fields) => {
                 for (name, value) in fields {
                     match (name.as_str(), value.as_str()) {
-                        ("Var", Some("context")) => self.context = true,
+                        ("Var", Some("context")) => self.context = Reads::ALL,
                         ("Var", Some("resource")) => self.resource = true,
-                        _ if reads_attribute(name, value) => {}
+                        _ if reads_attribute("resource", name, value) => {}
+                        _ if reads_attribute("context", name, value) => {
+                            let attribute = value.get("attr").and_then(Value::as_str);
+                            self.context |= attribute.map_or(Reads::ALL, Reads::attribute);
+                        }
                         _ => self.read(value),
                     }
                 }
@@ -146,10 +151,9 @@ impl Looks {
     }
 }
 
-/// Whether this is `resource.attribute` or `resource has attribute`: the same for all with equal attributes.
-fn reads_attribute(operator: &str, operands: &Value) -> bool {
-    matches!(operator, "." | "has")
-        && operands.pointer("/left/Var").is_some_and(|variable| variable == "resource")
+/// Whether this is `variable.attribute` or `variable has attribute`: the same for all with equal attributes.
+fn reads_attribute(variable: &str, operator: &str, operands: &Value) -> bool {
+    matches!(operator, "." | "has") && operands.pointer("/left/Var").is_some_and(|left| left == variable)
 }
 
 /// The built-in policies, where wanted, and those of `files`.
@@ -299,18 +303,16 @@ mod tests {
             let looks = Looks::of(&text.parse().unwrap());
             (looks.context, looks.tells_apart(&TYPES.execution))
         };
-        assert_eq!(looks("true"), (false, false));
-        assert_eq!(looks("context has command"), (true, false));
-        assert_eq!(looks("resource.owned_by.contains(principal)"), (false, false));
-        assert_eq!(looks("resource has owned_by"), (false, false));
-        assert_eq!(looks(r#"resource == Execution::"x""#), (false, true));
-        assert_eq!(looks(r#"Execution::"x".owned_by.contains(principal)"#), (false, true));
-        assert_eq!(looks("principal.executions.contains(resource)"), (false, true));
-        assert_eq!(looks("[resource].contains(context.thing)"), (true, true));
-        assert_eq!(looks(r#"{".": resource, "Var": context}.Var == 1"#), (true, true));
-        assert_eq!(
-            looks("(if true then resource else resource).owned_by.contains(principal)"),
-            (false, true)
-        );
+        let none = Reads::default();
+        assert_eq!(looks("true"), (none, false));
+        assert_eq!(looks("context has command"), (Reads::attribute("command"), false));
+        assert_eq!(looks("resource.owned_by.contains(principal)"), (none, false));
+        assert_eq!(looks("resource has owned_by"), (none, false));
+        assert_eq!(looks(r#"resource == Execution::"x""#), (none, true));
+        assert_eq!(looks(r#"Execution::"x".owned_by.contains(principal)"#), (none, true));
+        assert_eq!(looks("principal.executions.contains(resource)"), (none, true));
+        assert_eq!(looks("[resource].contains(context.thing)"), (Reads::ALL, true));
+        assert_eq!(looks(r#"{".": resource, "Var": context}.Var == 1"#), (Reads::ALL, true));
+        assert_eq!(looks("(if true then resource else resource).owned_by.contains(principal)"), (none, true));
     }
 }

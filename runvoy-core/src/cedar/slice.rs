@@ -15,6 +15,7 @@ use quick_cache::sync::Cache;
 use super::entities::{Kind, TYPES, Typed as _, name_of};
 use super::merge;
 use super::policies::Rule;
+use super::reads::Reads;
 use crate::id::Role;
 use crate::port::{Action, AuthorizerError, AuthzRequest, Resource};
 
@@ -143,8 +144,8 @@ pub(super) struct Slice {
     pub(super) policies: PolicySet,
     /// The same with every `forbid` in one, where that is cheaper to ask first.
     pub(super) merged: Option<PolicySet>,
-    /// One of them reads the context.
-    pub(super) looks_at_context: bool,
+    /// What they read of the context.
+    pub(super) reads: Reads,
     /// One of them can tell resources of this kind apart.
     pub(super) tells_apart: bool,
 }
@@ -208,13 +209,13 @@ impl Slices {
 
     fn build(&self, key: SliceKey) -> Result<Slice, AuthorizerError> {
         let mut slice =
-            Slice { policies: PolicySet::new(), merged: None, looks_at_context: false, tells_apart: false };
+            Slice { policies: PolicySet::new(), merged: None, reads: Reads::default(), tells_apart: false };
         for rule in self.rules.iter().filter(|rule| self.can_match(&rule.scope, key)) {
             slice.policies.add(rule.policy.clone()).map_err(|e| AuthorizerError {
                 what: "the policies cannot be put together".to_owned(),
                 source: Some(e.into()),
             })?;
-            slice.looks_at_context |= rule.looks.context;
+            slice.reads |= rule.looks.context;
             slice.tells_apart |= rule.looks.tells_apart(key.kind.type_name());
         }
         slice.merged = merge::merge(&slice.policies);

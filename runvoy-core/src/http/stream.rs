@@ -100,7 +100,11 @@ impl Follower {
         let Ok(item) = tokio::time::timeout(KEEP_ALIVE, self.follow.next()).await else {
             return Ok(Some(Bytes::from_static(b": keep-alive\n\n")));
         };
-        Ok(item?.map(|item| self.encode(&item)))
+        match item {
+            // Who comes back with `Last-Event-ID` is told why.
+            Err(crate::Error::Unauthenticated(_)) => Ok(None),
+            item => Ok(item?.map(|item| self.encode(&item))),
+        }
     }
 
     fn encode(&self, item: &FollowItem) -> Bytes {

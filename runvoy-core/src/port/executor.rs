@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use jiff::Timestamp;
-use runvoy_task::{EndReason, GitWorkspace};
+use runvoy_task::{EndReason, GitWorkspace, PhaseTiming};
 
 use super::BoxError;
 use crate::execution::{LogSummary, StartRequest, TaskHandle};
@@ -21,8 +21,20 @@ pub struct Capabilities {
     pub resources: bool,
     /// Whether a kill may shorten the grace of a run.
     pub shorter_grace: bool,
+    /// How far commands are from the server's own data.
+    pub reach: Reach,
     /// The longest grace it can give.
     pub max_grace: Option<Duration>,
+}
+
+/// How far commands are from what is the server's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// They cannot read it.
+    #[default]
+    Apart,
+    /// They can read it, its keys too: roles then bind only the honest.
+    OneTrustDomain,
 }
 
 /// A task to be started.
@@ -67,7 +79,7 @@ pub enum TaskWorkspace {
 }
 
 /// How a start gate was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Claim {
     /// No task of the execution ever runs its command.
     Revoked,
@@ -110,6 +122,8 @@ pub struct TaskExit {
     pub finished_at: Timestamp,
     /// What its log holds.
     pub log: Option<LogSummary>,
+    /// How long each of its phases took, where that was measured.
+    pub phases: Vec<PhaseTiming>,
 }
 
 /// News of a task. May be late, repeated and out of order.

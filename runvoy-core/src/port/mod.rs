@@ -16,6 +16,7 @@ mod resource;
 mod store_error;
 mod trace_log;
 
+pub use crate::account::{Account, AccountClaim, ClaimOutcome, KeyState, NewClaim, User};
 pub use audit_log::{AuditEvent, AuditKind, AuditLog};
 pub use authorizer::{
     Action, Authorizer, AuthorizerError, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext,
@@ -25,9 +26,10 @@ pub use execution_store::{
     Transition,
 };
 pub use executor::{
-    Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskExit, TaskState, TaskWorkspace,
+    Capabilities, Claim, Executor, ExecutorError, Reach, StartTask, TaskEvent, TaskExit, TaskState,
+    TaskWorkspace,
 };
-pub use key_store::{KeyRecord, KeyStore, User};
+pub use key_store::{KeyRecord, KeyStore};
 pub use lock_manager::LockManager;
 pub use log_source::{LogEnd, LogError, LogItem, LogPage, LogSource, ReadLimit};
 pub use policies::{LoadedPolicies, LoadedPolicy, PolicyEffect};

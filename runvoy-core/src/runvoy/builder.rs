@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Config, Inner, Runvoy, audit, changes, page_cache};
 use tokio_util::task::TaskTracker;
 
+use super::{Config, Inner, Runvoy, audit, changes, page_cache, rates, standing, uses};
 use crate::audit::CheckpointKey;
 use crate::clock::{SharedClock, SystemClock};
 use crate::port::{
@@ -116,10 +116,14 @@ impl Builder {
                 trace: self.trace,
                 clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
                 checkpoint_key: self.checkpoint_key,
+                rates: rates::Limits::new(self.config.rates),
                 config: self.config,
                 changes: Arc::new(changes::Changes::default()),
                 pages: page_cache::PageCache::default(),
                 revealed: audit::Revealed::default(),
+                telling: audit::Telling::default(),
+                key_changes: standing::KeyChanges::default(),
+                uses: uses::Uses::default(),
                 draining: AtomicBool::new(false),
                 begun: TaskTracker::new(),
             }),

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::Rates;
+use crate::address::AddressRange;
 use crate::limits;
 
 /// What an admin may set. Plain values; the defaults are those of [`crate::limits`].
@@ -27,6 +29,10 @@ pub struct Config {
     pub log_settle: Duration,
     /// How long a start may take before it is given up.
     pub start_timeout: Duration,
+    /// How many requests are let in.
+    pub rates: Rates,
+    /// Proxies whose word counts on where a request comes from (`X-Forwarded-For`).
+    pub trusted_proxies: Vec<AddressRange>,
     /// How often a wait looks again by itself, for what happened in another process.
     pub poll: Duration,
 }
@@ -45,6 +51,8 @@ impl Default for Config {
             log_limit: limits::LOG_BYTES,
             log_settle: Duration::from_secs(5),
             start_timeout: limits::START_TIMEOUT,
+            rates: Rates::default(),
+            trusted_proxies: Vec::new(),
             poll: Duration::from_secs(1),
         }
     }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::id::{LockName, ParseIdError};
 use crate::locks::Holder;
 use crate::port::{
@@ -37,6 +39,12 @@ pub enum Error {
         /// What is missing.
         what: String,
     },
+    /// It is there already, or was used, or must stay as it is.
+    #[error("{message}")]
+    Conflict {
+        /// What is in the way, and what to do about it.
+        message: String,
+    },
     /// The idempotency key stands for another request.
     #[error("the idempotency key was used with a different request")]
     IdempotencyConflict,
@@ -63,6 +71,12 @@ pub enum Error {
         scope: LiveScope,
         /// Which limit.
         limit: u64,
+    },
+    /// More requests came from there than are let in.
+    #[error("too many requests; try again in {} s", retry_after.as_secs() + 1)]
+    TooManyRequests {
+        /// When one more is let in.
+        retry_after: Duration,
     },
     /// New work is refused for now, by the server's own decision.
     #[error("{message}")]

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::changes::Subscription;
@@ -9,6 +10,9 @@ use crate::id::IdPrefix;
 use crate::log::Cursor;
 use crate::port::LogEnd;
 use crate::state::{Reason, Status};
+
+/// So many times longer than others a follower in line waits before it looks by itself.
+const IN_LINE: u32 = 5;
 
 /// What a follower is told.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub enum FollowItem {
 /// Long-poll, streams and library callers all read through this.
 pub struct Follow {
     runvoy: Runvoy,
+    caller: Caller,
+    key_changes: watch::Receiver<u64>,
     record: Execution,
     cursor: Option<Cursor>,
     changes: Subscription,
@@ -50,11 +56,16 @@ impl Runvoy {
     pub async fn follow(&self, caller: &Caller, id: &IdPrefix, start: LogStart) -> Result<Follow, Error> {
         let record = self.resolve(id).await?;
         self.reveal_log(caller, &record).await?;
-        self.reader(record, start).await
+        self.reader(caller, record, start).await
     }
 
     /// A reader for somebody who is allowed to read.
-    pub(super) async fn reader(&self, record: Execution, start: LogStart) -> Result<Follow, Error> {
+    pub(super) async fn reader(
+        &self,
+        caller: &Caller,
+        record: Execution,
+        start: LogStart,
+    ) -> Result<Follow, Error> {
         let cursor = match start {
             LogStart::Beginning => None,
             LogStart::After(cursor) => Some(cursor),
@@ -64,6 +75,8 @@ impl Runvoy {
         self.inner.pages.read(self.inner.logs.as_ref(), record.id, cursor.as_ref()).await?;
         Ok(Follow {
             runvoy: self.clone(),
+            caller: caller.clone(),
+            key_changes: self.inner.key_changes.subscribe(),
             changes: self.inner.changes.subscribe(record.id),
             record,
             cursor,
@@ -77,13 +90,16 @@ impl Runvoy {
 impl Follow {
     /// The next thing to tell, waiting for it. Cancel-safe: what was not told is told next.
     ///
+    /// An error of [`Error::Unauthenticated`] once the reader's key is worthless: at once where it was made so by this
+    /// process, else within [`limits::KEY_RECHECK`](crate::limits::KEY_RECHECK).
+    ///
     /// `None` after the end, and when the service drains: then [`cursor`](Self::cursor) tells where to go on.
     pub async fn next(&mut self) -> Result<Option<FollowItem>, Error> {
         loop {
             if self.ended {
                 return Ok(None);
             }
-            self.record = self.runvoy.get_record(self.record.id).await?;
+            self.refresh().await?;
             if let Some(status) = self.news_of_status().await? {
                 return Ok(Some(status));
             }
@@ -131,10 +147,15 @@ impl Follow {
     /// Waits until there may be something new.
     pub(super) async fn wait(&mut self) -> Result<(), Error> {
         let inner = &self.runvoy.inner;
-        let more = inner.logs.changed(self.record.id, self.cursor.as_ref(), inner.config.poll);
-        // Both branches only say "look again", so dropping either loses nothing.
+        // Who waits in line has no log, and is woken when the line moves: a thousand of them should cost nothing.
+        let patience = if self.record.status == Status::Queued { IN_LINE } else { 1 };
+        let poll = inner.config.poll.saturating_mul(patience);
+        let more = inner.logs.changed(self.record.id, self.cursor.as_ref(), poll);
+        // All branches only say "look again", so dropping any of them loses nothing.
         tokio::select! {
             () = self.changes.changed() => Ok(()),
+            // The sender lives as long as the service does.
+            _ = self.key_changes.changed() => Ok(()),
             result = more => Ok(result?),
         }
     }
@@ -152,8 +173,9 @@ impl Follow {
         Ok(Some(FollowItem::Status { execution: Box::new(self.record.clone()), waiting }))
     }
 
-    /// Reads the record anew.
+    /// Reads the record anew, for a reader whose key is still good.
     pub(super) async fn refresh(&mut self) -> Result<(), Error> {
+        self.runvoy.confirm(&mut self.caller.standing).await?;
         self.record = self.runvoy.get_record(self.record.id).await?;
         Ok(())
     }

@@ -14,15 +14,7 @@ impl Runvoy {
     /// Of any number of calls at once one creates it. The key is the caller's to keep: only its hash is stored.
     pub async fn bootstrap_admin(&self, email: Email, key: &ApiKey) -> Result<bool, Error> {
         let context = RequestContext::internal();
-        let user = User {
-            email: email.clone(),
-            role: Role::Admin,
-            created_at: self.inner.clock.now(),
-            revoked: false,
-            key_expires_at: None,
-            created_by_request_id: context.request_id,
-            modified_by_request_id: context.request_id,
-        };
+        let user = User::new(email.clone(), Role::Admin, self.inner.clock.now(), context.request_id);
         let store = Error::store("the key store");
         let created = self.inner.keys.bootstrap(user, key.hash()).await.map_err(store)?;
         if created {

@@ -32,10 +32,10 @@ pub struct Waiting {
 }
 
 /// When whoever asks for a lock was last authorised to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Authorized {
-    /// By the request that asks.
-    JustNow,
+    /// By the request that asks; what starts the execution, where that is at hand.
+    JustNow(Option<Box<StartRequest>>),
     /// When the execution was recorded.
     Earlier,
 }
@@ -43,7 +43,7 @@ pub(crate) enum Authorized {
 /// Whether somebody may still run what they asked for when their turn comes.
 enum Verdict {
     Allowed,
-    Denied(String),
+    Denied { why: String, policy: Option<String> },
 }
 
 impl Runvoy {
@@ -57,13 +57,18 @@ impl Runvoy {
             max_depth: self.inner.config.queue_depth,
         };
         match self.lock_command(&lock.name, command).await? {
-            LockAnswer::Granted(holder) if authorized == Authorized::Earlier => {
-                self.pass_on(&lock.name, Some(holder)).await?;
-                Ok(Entered::In(Box::new(self.get_record(record.id).await?)))
-            }
             LockAnswer::Granted(holder) => {
-                let (record, next) = self.begin_turn(record, &holder).await?;
-                self.pass_on(&lock.name, next).await?;
+                let record = match authorized {
+                    Authorized::JustNow(request) => {
+                        let (record, next) = self.begin_turn(record, &holder, request).await?;
+                        self.pass_on(&lock.name, next).await?;
+                        record
+                    }
+                    Authorized::Earlier => {
+                        self.pass_on(&lock.name, Some(holder)).await?;
+                        self.get_record(record.id).await?
+                    }
+                };
                 Ok(Entered::In(Box::new(record)))
             }
             LockAnswer::Held(Some(holder)) if self.free_if_over(&lock.name, &holder).await? => {
@@ -101,6 +106,7 @@ impl Runvoy {
         &self,
         record: &Execution,
         holder: &Holder,
+        request: Option<Box<StartRequest>>,
     ) -> Result<(Execution, Option<Holder>), Error> {
         let Some(lock) = &record.lock else { return Ok((record.clone(), None)) };
         let granted = LockUse {
@@ -112,10 +118,16 @@ impl Runvoy {
         let now = self.inner.clock.now();
         let patch = Patch { lock: Some(granted), attempted_at: Some(now), ..Patch::to(Status::Starting) };
         let record = match self.try_transition(record.id, &[Status::Queued], &patch).await? {
-            Transition::Applied(record) => match self.stored_request(record.id).await? {
-                Some(request) => self.start(&record, request).await?,
-                None => self.get_record(record.id).await?,
-            },
+            Transition::Applied(record) => {
+                let request = match request {
+                    Some(request) => Some(*request),
+                    None => self.stored_request(record.id).await?,
+                };
+                match request {
+                    Some(request) => self.start(&record, request).await?,
+                    None => self.get_record(record.id).await?,
+                }
+            }
             // Somebody else has begun its turn, or it has ended.
             Transition::Refused(record) => *record,
         };
@@ -129,7 +141,8 @@ impl Runvoy {
     /// The lock has a new holder: it starts, or passes the lock on, until one starts or nobody waits.
     pub(crate) async fn pass_on(&self, name: &LockName, mut next: Option<Holder>) -> Result<(), Error> {
         while let Some(holder) = next {
-            next = self.give_turn(name, &holder).await?;
+            // Every path to an end leads here: on the stack, each of them would carry the whole of a start.
+            next = Box::pin(self.give_turn(name, &holder)).await?;
         }
         Ok(())
     }
@@ -139,15 +152,16 @@ impl Runvoy {
         let record = self.inner.executions.get(holder.execution).await.map_err(store)?;
         // A lock is asked for after its execution is recorded, so nobody will ever come for this grant.
         let Some(record) = record else { return self.release(name, holder.token).await };
-        if record.status == Status::Queued
-            && let Verdict::Denied(why) = self.decide_again(&record).await?
-        {
-            let patch = self.ended(Reason::Denied, why);
-            self.end(record.id, &[Status::Queued], &patch).await?;
-            return self.release(name, holder.token).await;
-        }
+        let record = match self.decide_again(&record).await? {
+            // Somebody else may have begun its turn meanwhile: then it is the holder, and stays it.
+            Verdict::Denied { why, policy } => {
+                let patch = self.denied(&record, why, policy);
+                self.end(record.id, &[Status::Queued], &patch).await?
+            }
+            Verdict::Allowed => record,
+        };
         match record.status {
-            Status::Queued => Ok(self.begin_turn(&record, holder).await?.1),
+            Status::Queued => Ok(self.begin_turn(&record, holder, None).await?.1),
             status if status.is_terminal() => self.release(name, holder.token).await,
             _ => Ok(None),
         }
@@ -214,8 +228,11 @@ impl Runvoy {
         }))
     }
 
-    /// Asks again whether somebody may run what they asked for: they, or the policies, may have changed since.
+    /// Asks again whether somebody who waited may run what they asked for: they, or the policies, may have changed since.
     async fn decide_again(&self, record: &Execution) -> Result<Verdict, Error> {
+        if record.status != Status::Queued {
+            return Ok(Verdict::Allowed);
+        }
         let store = Error::store("the key store");
         let user = self.inner.keys.user(&record.created_by).await.map_err(store)?;
         let now = self.inner.clock.now();
@@ -254,11 +271,16 @@ impl Runvoy {
             kind: AuditKind::Denied,
             action: Action::Run.to_string(),
             resource: Resource::Execution { id: record.id, owners: &[] }.to_string(),
-            policy,
+            policy: policy.clone(),
             detail: Some(why.to_owned()),
         })
         .await?;
-        Ok(Verdict::Denied(format!("its turn came, but {why}")))
+        Ok(Verdict::Denied { why: format!("its turn came, but {why}"), policy })
+    }
+
+    fn denied(&self, record: &Execution, why: String, policy: Option<String>) -> Patch {
+        let lock = record.lock.clone().map(|lock| LockUse { denied_by: policy, ..lock });
+        Patch { lock, ..self.ended(Reason::Denied, why) }
     }
 
     fn ended(&self, reason: Reason, detail: String) -> Patch {

@@ -15,15 +15,20 @@ mod lock_admin;
 mod locks;
 mod logs;
 mod page_cache;
+mod people;
 mod quote;
+mod rates;
 mod read;
 mod reconcile;
 mod run;
+mod standing;
 mod start;
 mod task_event;
 mod tend;
 mod trace;
+mod uses;
 mod validate;
+mod why;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,10 +47,13 @@ pub use lock_admin::{ForcedRelease, LockView};
 pub use locks::Waiting;
 pub use logs::{LogQuery, LogRead, LogStart};
 pub use page_cache::SharedPage;
+pub use people::{ClaimedKey, Invitation};
+pub use rates::{Rate, Rates};
 pub use read::ExecutionFilter;
 pub use reconcile::{ReconcileOptions, ReconcileReport};
 pub use run::IdempotencyKey;
 pub use trace::Trace;
+pub use why::{Finding, Phase, Usual, Why};
 
 use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;
@@ -77,6 +85,10 @@ struct Inner {
     changes: Arc<changes::Changes>,
     pages: page_cache::PageCache,
     revealed: audit::Revealed,
+    telling: audit::Telling,
+    key_changes: standing::KeyChanges,
+    uses: uses::Uses,
+    rates: rates::Limits,
     draining: AtomicBool,
     /// What goes on although its caller may have gone.
     begun: TaskTracker,

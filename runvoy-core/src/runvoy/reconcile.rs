@@ -68,6 +68,7 @@ impl Runvoy {
     pub async fn reconcile(&self, options: ReconcileOptions) -> Result<ReconcileReport, Error> {
         let mut report = ReconcileReport::default();
         let mut live = HashSet::new();
+        let placed = self.in_lines().await?;
         let mut query =
             ListQuery { statuses: Some(Status::LIVE.to_vec()), limit: limits::PAGE, ..ListQuery::default() };
         loop {
@@ -75,7 +76,7 @@ impl Runvoy {
             let page = self.inner.executions.list(&query).await.map_err(store)?;
             live.extend(page.executions.iter().map(|record| record.id));
             let next = page.next;
-            self.reconcile_page(page.executions, options, &mut report).await;
+            self.reconcile_page(page.executions, &placed, options, &mut report).await;
             match next {
                 Some(next) => query.after = Some(next),
                 None => break,
@@ -92,10 +93,10 @@ impl Runvoy {
         options: ReconcileOptions,
         report: &mut ReconcileReport,
     ) -> Result<(), Error> {
-        let store = Error::store("the execution store");
-        let owed = self.inner.executions.outcomes_owed(limits::PAGE).await.map_err(store)?;
+        let owed = self.forgotten_outcomes().await?;
         let now = self.inner.clock.now();
         let is_late = |record: &&Execution| {
+            // Another process may be at it.
             record.completed_at.is_none_or(|at| elapsed(at, now) >= options.attempt_silence)
         };
         for record in owed.iter().filter(is_late) {
@@ -105,6 +106,16 @@ impl Runvoy {
             }
         }
         Ok(())
+    }
+
+    /// Whoever holds a lock or waits for one.
+    async fn in_lines(&self) -> Result<HashSet<ExecutionId>, Error> {
+        let locks = self.inner.locks.list().await.map_err(Error::store("the lock store"))?;
+        let of = |lock: &LockDocument| {
+            let waiting = lock.waiters.iter().map(|waiter| waiter.execution);
+            waiting.chain(lock.holder.as_ref().map(|holder| holder.execution)).collect::<Vec<_>>()
+        };
+        Ok(locks.iter().flat_map(|(_, lock)| of(lock)).collect())
     }
 
     /// Brings locks in line with what became of those who hold them and wait for them.
@@ -157,6 +168,7 @@ impl Runvoy {
     async fn reconcile_page(
         &self,
         records: Vec<Execution>,
+        placed: &HashSet<ExecutionId>,
         options: ReconcileOptions,
         report: &mut ReconcileReport,
     ) {
@@ -166,7 +178,7 @@ impl Runvoy {
         let states = self.states(&others).await;
         let waiting = waiting.into_iter().map(|record| (record, TaskState::Pending));
         let mending = others.into_iter().zip(states).chain(waiting);
-        let mending = mending.map(|(record, state)| self.try_to_mend(record, state, options).boxed());
+        let mending = mending.map(|(record, state)| self.try_to_mend(record, state, placed, options).boxed());
         let mended: Vec<_> = stream::iter(mending).buffer_unordered(CONCURRENCY).collect().await;
         for mended in mended {
             report.checked += 1;
@@ -185,9 +197,10 @@ impl Runvoy {
         &self,
         record: Execution,
         state: TaskState,
+        placed: &HashSet<ExecutionId>,
         options: ReconcileOptions,
     ) -> Option<Mended> {
-        let mended = self.mend(&record, &state, options).await;
+        let mended = self.mend(&record, &state, placed, options).await;
         mended
             .inspect_err(|error| {
                 tracing::warn!(execution.id = %record.id, error = %super::error_chain(error), "not mended yet");
@@ -210,6 +223,7 @@ impl Runvoy {
         &self,
         record: &Execution,
         state: &TaskState,
+        placed: &HashSet<ExecutionId>,
         options: ReconcileOptions,
     ) -> Result<Mended, Error> {
         let settled = self.settle(record, state).await?;
@@ -217,7 +231,7 @@ impl Runvoy {
             return Ok(Mended::Settled);
         }
         match settled.status {
-            Status::Queued => self.mend_queued(&settled, options).await,
+            Status::Queued => self.mend_queued(&settled, placed, options).await,
             Status::Starting => self.mend_starting(&settled, options).await,
             Status::Running if self.is_overdue(&settled) && matches!(state, TaskState::Running { .. }) => {
                 self.inner.executor.stop(settled.id, None).await?;
@@ -232,22 +246,22 @@ impl Runvoy {
         }
     }
 
-    async fn mend_queued(&self, record: &Execution, options: ReconcileOptions) -> Result<Mended, Error> {
+    async fn mend_queued(
+        &self,
+        record: &Execution,
+        placed: &HashSet<ExecutionId>,
+        options: ReconcileOptions,
+    ) -> Result<Mended, Error> {
         let now = self.inner.clock.now();
         let Some(lock) = &record.lock else { return Ok(Mended::Nothing) };
         if elapsed(record.created_at, now) > Duration::from_secs(lock.max_wait) {
             let record = self.give_up_waiting(record).await?;
             return Ok(if record.status.is_terminal() { Mended::GivenUp } else { Mended::Nothing });
         }
-        if elapsed(record.attempted_at, now) < options.attempt_silence {
+        if placed.contains(&record.id) || elapsed(record.attempted_at, now) < options.attempt_silence {
             return Ok(Mended::Nothing);
         }
-        let document = self.inner.locks.show(&lock.name).await.map_err(Error::store("the lock store"))?;
-        let holds = document.holder.as_ref().is_some_and(|holder| holder.execution == record.id);
-        if holds || document.position(record.id).is_some() {
-            return Ok(Mended::Nothing);
-        }
-        // Recorded, and then nobody asked for its lock.
+        // Recorded, and then nobody asked for its lock; who has come to it since gets the same answer again.
         match self.enter(record, Authorized::Earlier).await? {
             Entered::In(record) if !record.status.is_terminal() => Ok(Mended::Started),
             Entered::In(_) | Entered::Held(_) | Entered::Full => Ok(Mended::GivenUp),

@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 
 use super::{Caller, Error, Runvoy, validate};
 use crate::api::RunRequest;
-use crate::execution::Execution;
+use crate::execution::{Execution, StartRequest};
 use crate::id::{ExecutionId, ParseIdError};
 use crate::limits;
 use crate::port::{Action, Created, Idempotency, LiveLimits, NewExecution, Resource, StoreError};
@@ -68,7 +68,7 @@ impl Runvoy {
 
     /// Does something to its end, also if whoever waits for it no longer does: a client that hangs up between the
     /// record and the start would leave the start to the next pass of [`reconcile`](Self::reconcile).
-    async fn although_the_caller_goes<T: Send + 'static>(
+    pub(crate) async fn although_the_caller_goes<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
@@ -82,7 +82,9 @@ impl Runvoy {
     async fn begin(self, new: NewExecution) -> Result<Execution, Error> {
         let (record, request) = (new.record.clone(), new.request.clone());
         match self.inner.executions.create(new).await {
-            Ok(Created::New) if record.lock.is_some() => self.take_or_wait(&record).await,
+            Ok(Created::New) if record.lock.is_some() => {
+                self.take_or_wait(&record, Some(Box::new(request))).await
+            }
             Ok(Created::New) => self.start(&record, request).await,
             Ok(Created::Existing(known)) => {
                 self.record_repetition(&record, &known).await?;
@@ -95,9 +97,13 @@ impl Runvoy {
     }
 
     /// Gets the lock of a new execution, or waits for it in line.
-    async fn take_or_wait(&self, record: &Execution) -> Result<Execution, Error> {
+    async fn take_or_wait(
+        &self,
+        record: &Execution,
+        request: Option<Box<StartRequest>>,
+    ) -> Result<Execution, Error> {
         let name = || record.lock.as_ref().map(|lock| lock.name.clone());
-        match (self.enter(record, Authorized::JustNow).await?, name()) {
+        match (self.enter(record, Authorized::JustNow(request)).await?, name()) {
             (Entered::In(record), _) => Ok(*record),
             (Entered::Held(holder), Some(name)) => Err(Error::LockHeld { name, holder }),
             (Entered::Full, Some(name)) => {
@@ -117,7 +123,7 @@ impl Runvoy {
     /// A replay finishes what its creator left half done. The start gate makes a doubled start harmless.
     async fn finish_start(&self, record: Execution) -> Result<Execution, Error> {
         match record.status {
-            Status::Queued => self.take_or_wait(&record).await,
+            Status::Queued => self.take_or_wait(&record, None).await,
             Status::Starting => match self.stored_request(record.id).await? {
                 Some(request) => {
                     let record = self.start(&record, request).await?;

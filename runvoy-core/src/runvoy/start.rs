@@ -105,6 +105,7 @@ impl Runvoy {
         from: &[Status],
         patch: &Patch,
     ) -> Result<Execution, Error> {
+        let _telling = self.inner.telling.begin(id);
         match self.try_transition(id, from, patch).await? {
             Transition::Applied(record) => {
                 self.record_outcome(&record).await?;

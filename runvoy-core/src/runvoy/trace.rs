@@ -90,7 +90,7 @@ impl Runvoy {
         Ok(Trace {
             lines,
             executions: self.touched(request, &named).await?,
-            users: self.known_users(&named.users).await?,
+            users: self.users_named(&named.users).await?,
             locks: named.locks.into_iter().collect(),
             secrets: named.secrets.into_iter().collect(),
             images: named.images.into_iter().collect(),
@@ -124,7 +124,7 @@ impl Runvoy {
         Ok(found)
     }
 
-    async fn known_users(&self, emails: &BTreeSet<Email>) -> Result<Vec<User>, Error> {
+    async fn users_named(&self, emails: &BTreeSet<Email>) -> Result<Vec<User>, Error> {
         let mut users = Vec::new();
         for email in emails {
             users.extend(self.inner.keys.user(email).await.map_err(Error::store("the key store"))?);

@@ -85,6 +85,7 @@ fn lock(
         granted_at: None,
         abandoned_by: None,
         after_abandoned: None,
+        denied_by: None,
     }))
 }
 

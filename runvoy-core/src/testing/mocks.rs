@@ -8,7 +8,9 @@ use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use mockall::mock;
 
+use crate::account::{Account, ClaimOutcome, NewClaim};
 use crate::audit::{AuditRecord, Checkpoint, Head};
+use crate::claim::HashedToken;
 use crate::execution::{Execution, Patch, StartRequest, TaskHandle};
 use crate::id::{Email, ExecutionId, IdPrefix, LockName, RequestId, Role};
 use crate::key::HashedKey;
@@ -31,7 +33,25 @@ mock! {
         async fn find(&self, key: &HashedKey) -> Result<Option<KeyRecord>, StoreError>;
         async fn insert(&self, user: User, key: HashedKey) -> Result<(), StoreError>;
         async fn bootstrap(&self, user: User, key: HashedKey) -> Result<bool, StoreError>;
+        async fn invite(&self, user: User, claim: NewClaim, now: Timestamp) -> Result<(), StoreError>;
+        async fn pending(&self, token: &HashedToken) -> Result<Option<Account>, StoreError>;
+        async fn claim(
+            &self,
+            token: &HashedToken,
+            key: HashedKey,
+            now: Timestamp,
+            request: RequestId,
+        ) -> Result<ClaimOutcome, StoreError>;
         async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError>;
+        async fn rotate(
+            &self,
+            email: &Email,
+            claim: NewClaim,
+            key_expires_at: Option<Timestamp>,
+            request: RequestId,
+        ) -> Result<User, StoreError>;
+        async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError>;
+        async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError>;
         async fn user(&self, email: &Email) -> Result<Option<User>, StoreError>;
         async fn list(&self) -> Result<Vec<User>, StoreError>;
     }

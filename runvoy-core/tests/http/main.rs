@@ -20,5 +20,8 @@ mod failures;
 mod limits;
 mod locks;
 mod logs;
+mod people;
+mod rates;
 mod server;
 mod trace;
+mod why;

@@ -38,6 +38,7 @@ pub(crate) struct Ports {
 
 pub(crate) struct Server {
     pub(crate) router: Router,
+    pub(crate) clock: Arc<ManualClock>,
     pub(crate) runvoy: Runvoy,
     pub(crate) ports: Ports,
     /// Tasks that do what the test says, if the server was made so.
@@ -79,7 +80,7 @@ impl Server {
         Self::assemble(false, change).await
     }
 
-    async fn assemble(by_hand: bool, change: impl FnOnce(&mut Ports)) -> Self {
+    pub(crate) async fn assemble(by_hand: bool, change: impl FnOnce(&mut Ports)) -> Self {
         let clock = Arc::new(ManualClock::default());
         let logs = Arc::new(MemoryLogs::new(clock.clone()));
         let manual = ScriptedExecutor::manual(Arc::clone(&logs), clock.clone());
@@ -92,15 +93,12 @@ impl Server {
         });
         let keys = Arc::new(MemoryKeyStore::default());
         for role in Role::ALL {
-            let user = User {
-                email: format!("{role}@acme.test").parse().unwrap(),
+            let user = User::new(
+                format!("{role}@acme.test").parse().unwrap(),
                 role,
-                created_at: clock.now(),
-                revoked: false,
-                key_expires_at: None,
-                created_by_request_id: RequestId::from_u128(1),
-                modified_by_request_id: RequestId::from_u128(1),
-            };
+                clock.now(),
+                RequestId::from_u128(1),
+            );
             keys.insert(user, ApiKey::parse(&key(role)).unwrap().hash()).await.unwrap();
         }
         let mut ports = Ports {
@@ -128,11 +126,11 @@ impl Server {
             .audit(ports.audit.clone())
             .authorizer(ports.authorizer.clone())
             .config(ports.config.clone())
-            .clock(clock)
+            .clock(clock.clone())
             .build()
             .unwrap();
         let router = runvoy_core::http::router(runvoy.clone());
-        Self { router, runvoy, ports, manual, logs }
+        Self { router, clock, runvoy, ports, manual, logs }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use runvoy_core::audit::{AuditRecord, Checkpoint, Head};
+use runvoy_core::claim::HashedToken;
 use runvoy_core::execution::{Execution, Patch, StartRequest, TaskHandle};
 use runvoy_core::id::{Email, ExecutionId, IdPrefix, LockName, RequestId};
 use runvoy_core::key::HashedKey;
@@ -95,6 +96,36 @@ impl KeyStore for Fused<dyn KeyStore> {
     }
     async fn bootstrap(&self, user: User, key: HashedKey) -> Result<bool, StoreError> {
         self.fuse.call(self.inner.bootstrap(user, key)).await
+    }
+    async fn invite(&self, user: User, claim: NewClaim, now: Timestamp) -> Result<(), StoreError> {
+        self.fuse.call(self.inner.invite(user, claim, now)).await
+    }
+    async fn pending(&self, token: &HashedToken) -> Result<Option<Account>, StoreError> {
+        self.fuse.call(self.inner.pending(token)).await
+    }
+    async fn claim(
+        &self,
+        token: &HashedToken,
+        key: HashedKey,
+        now: Timestamp,
+        request: RequestId,
+    ) -> Result<ClaimOutcome, StoreError> {
+        self.fuse.call(self.inner.claim(token, key, now, request)).await
+    }
+    async fn rotate(
+        &self,
+        email: &Email,
+        claim: NewClaim,
+        key_expires_at: Option<Timestamp>,
+        request: RequestId,
+    ) -> Result<User, StoreError> {
+        self.fuse.call(self.inner.rotate(email, claim, key_expires_at, request)).await
+    }
+    async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError> {
+        self.fuse.call(self.inner.note_uses(uses)).await
+    }
+    async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError> {
+        self.fuse.call(self.inner.drop_lapsed(now)).await
     }
     async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError> {
         self.fuse.call(self.inner.revoke(email, request)).await

@@ -15,5 +15,6 @@
 mod crash;
 mod fuse;
 mod hang_up;
+mod people;
 mod service;
 mod world;

@@ -178,6 +178,7 @@ async fn every_end_of_a_task_has_its_status() {
             started_at: now,
             finished_at: now,
             log: None,
+            phases: Vec::new(),
         };
         let state = runvoy_core::port::TaskState::Exited(Box::new(exit));
         let event = TaskEvent { id, state };
@@ -275,15 +276,8 @@ async fn the_next_in_line_starts_when_the_holder_has_ended() {
 async fn who_may_no_longer_run_passes_the_lock_on() {
     let bench = Bench::new().await;
     let dev = ApiKey::generate();
-    let user = User {
-        email: "dev@acme.test".parse().unwrap(),
-        role: Role::Developer,
-        created_at: bench.clock.now(),
-        revoked: false,
-        key_expires_at: None,
-        created_by_request_id: RequestId::random(),
-        modified_by_request_id: RequestId::random(),
-    };
+    let user =
+        User::new("dev@acme.test".parse().unwrap(), Role::Developer, bench.clock.now(), RequestId::random());
     bench.keys.insert(user.clone(), dev.hash()).await.unwrap();
     let theirs = bench.runvoy.authenticate(Some(dev.reveal()), RequestContext::internal()).await.unwrap();
     let holder = bench.runvoy.run(&bench.caller, locked("fail"), None).await.unwrap();

@@ -69,6 +69,7 @@ fn exit(dir: &Path) -> io::Result<Option<TaskState>> {
         started_at: time(end.started_at_ms),
         finished_at: time(end.finished_at_ms),
         log: Some(log),
+        phases: end.phases,
     }))))
 }
 

@@ -23,7 +23,9 @@ use runvoy_core::clock::SharedClock;
 use runvoy_core::execution::TaskHandle;
 use runvoy_core::id::ExecutionId;
 use runvoy_core::limits;
-use runvoy_core::port::{Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskState};
+use runvoy_core::port::{
+    Capabilities, Claim, Executor, ExecutorError, Reach, StartTask, TaskEvent, TaskState,
+};
 use runvoy_task::{Isolation, Network, RunAs};
 
 use self::events::Follower;
@@ -186,7 +188,11 @@ async fn blocking<T: Send + 'static>(
 #[async_trait]
 impl Executor for ProcessExecutor {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { images: false, resources: false, shorter_grace: true, max_grace: None }
+        Capabilities {
+            shorter_grace: true,
+            reach: if self.shared.run_as.is_none() { Reach::OneTrustDomain } else { Reach::Apart },
+            ..Capabilities::default()
+        }
     }
 
     async fn admit(&self) -> Result<(), ExecutorError> {

@@ -3,6 +3,7 @@
 //! One thread writes: it takes what waits, commits it together, and answers only then. Two threads read. The file
 //! belongs to one server at a time; anybody may look into it with the `sqlite3` command.
 
+mod account_row;
 mod audit_log;
 mod audit_upgrade;
 mod database;
@@ -70,7 +71,7 @@ impl SqliteStores {
         let (database, kept) = started.map_err(|problem| OpenError { path, problem })?;
         let database = Arc::new(database);
         Ok(Self {
-            keys: Arc::new(SqliteKeyStore::new(Arc::clone(&database), kept.users)),
+            keys: Arc::new(SqliteKeyStore::new(Arc::clone(&database), kept.accounts)),
             executions: Arc::new(SqliteExecutionStore::new(Arc::clone(&database), sealer)),
             locks: Arc::new(SqliteLockManager::new(Arc::clone(&database), kept.locks)),
             audit: Arc::new(SqliteAuditLog::new(database)),

@@ -7,12 +7,13 @@ use std::time::Duration;
 use runvoy_core::port::BoxError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
+use super::account_row;
 use super::database::Files;
 use super::error::Failure;
-use super::key_store::{self, Users};
 use super::lock_manager::{self, Documents};
 use super::schema;
 use super::seal::Sealer;
+use crate::accounts::Accounts;
 
 /// Reading threads, and connections.
 const READERS: usize = 2;
@@ -90,7 +91,7 @@ impl From<Failure> for OpenProblem {
 
 /// What is kept in memory beside the file.
 pub(super) struct Kept {
-    pub(super) users: Users,
+    pub(super) accounts: Accounts,
     pub(super) locks: Documents,
 }
 
@@ -110,7 +111,7 @@ pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<(Files, Kept), OpenPr
     prepare(&writer)?;
     schema::migrate(&mut writer, version, schema::MIGRATIONS)?;
     remember_key(&writer, sealer)?;
-    let kept = Kept { users: key_store::load(&writer)?, locks: lock_manager::load(&writer)? };
+    let kept = Kept { accounts: account_row::load(&writer)?, locks: lock_manager::load(&writer)? };
     let readers = (0..READERS)
         .map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
         .collect::<Result<_, OpenProblem>>()?;

@@ -9,7 +9,7 @@ use super::open::OpenProblem;
 pub(super) const APPLICATION_ID: i32 = 0x7276_6f79;
 
 /// Migration `n` stands at index `n - 1`. What is here never changes; what is new comes at the end.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 const V1: &str = "
 CREATE TABLE meta (
@@ -150,6 +150,35 @@ CREATE TABLE outcomes_owed (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// People: keys that are fetched with a claim token. A key may be missing now, which SQLite cannot say of a column that
+/// is there.
+const V4: &str = "
+ALTER TABLE users RENAME TO users_before;
+
+CREATE TABLE users (
+    email                  TEXT NOT NULL PRIMARY KEY,
+    role                   TEXT NOT NULL,
+    key_sha256             TEXT UNIQUE, -- NULL until it is claimed, and again when it is replaced
+    created_at             TEXT NOT NULL,
+    revoked                INTEGER NOT NULL,
+    key_expires_at         TEXT,
+    last_used              TEXT,
+    claim_sha256           TEXT UNIQUE, -- of the last claim token, used or not
+    claim_until            TEXT, -- NULL once it is used
+    claim_sealed_key       BLOB, -- a preset key, which only the claim token opens
+    never_claimed          INTEGER NOT NULL,
+    created_by_request_id  TEXT NOT NULL,
+    modified_by_request_id TEXT NOT NULL
+) STRICT;
+
+INSERT INTO users (email, role, key_sha256, created_at, revoked, key_expires_at, never_claimed,
+    created_by_request_id, modified_by_request_id)
+SELECT email, role, key_sha256, created_at, revoked, key_expires_at, 0, created_by_request_id,
+    modified_by_request_id FROM users_before;
+
+DROP TABLE users_before;
+";
+
 /// The version of a file; 0 of an empty one.
 pub(super) fn version(connection: &Connection) -> Result<usize, OpenProblem> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -186,7 +215,7 @@ pub(super) fn migrate(
 mod tests {
     use super::*;
 
-    const NEXT: &[&str] = &[V1, V2, "ALTER TABLE users ADD COLUMN note TEXT;"];
+    const NEXT: &[&str] = &[V1, V2, V4, "ALTER TABLE users ADD COLUMN note TEXT;"];
 
     fn migrated(migrations: &[&str]) -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
@@ -208,7 +237,7 @@ mod tests {
         migrate(&mut from_one, 1, NEXT).unwrap();
         assert_eq!(schema(&from_empty), schema(&from_one));
         let reached: i64 = from_one.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(reached, 3);
+        assert_eq!(reached, 4);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 use runvoy_core::id::Email;
 use runvoy_core::key::ApiKey;
+use runvoy_core::{Rate, Rates};
 use runvoy_local::{Local, ServeLimits, ServerLog, ServerLogLimits, ServerNote, serve as serve_router};
 use tokio::net::TcpListener;
 
 use super::not_started;
 use super::place::{self, Place};
-use crate::args::ServeArgs;
+use crate::args::{LimitArgs, ServeArgs};
 use crate::commands::Context;
 use crate::config::Config;
 use crate::error::{CliError, Kind};
@@ -39,6 +40,8 @@ pub(super) async fn serve(
     let mut config = place.config(&dir, None)?;
     config.server_log = Some(log.clone());
     config.policies.clone_from(&args.policies);
+    config.service.rates = rates(&args.limits);
+    config.service.trusted_proxies.clone_from(&args.limits.trusted_proxy);
     let mut local = Local::start(dir, config).map_err(not_started)?;
     let listener = TcpListener::bind(args.listen).await.map_err(|e| {
         CliError::new(Kind::Config, format!("cannot listen on {}: {e}", args.listen))
@@ -87,6 +90,14 @@ pub(super) async fn serve(
     local.stop().await;
     log.flush().await;
     Ok(exit::OK)
+}
+
+fn rates(limits: &LimitArgs) -> Rates {
+    Rates {
+        per_key: Rate::per_second(limits.rate_per_key),
+        per_address: Rate::per_second(limits.rate_per_address),
+        failures: Rate::per_minute(limits.failures_per_address),
+    }
 }
 
 /// An empty data directory gets its first admin, and this user's configuration the key: that first, since a key that is
