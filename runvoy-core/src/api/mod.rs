@@ -21,7 +21,7 @@ pub use execution::{
 pub use lock::{HolderData, LockData, LocksAnswer, ReleaseAnswer, WaiterData};
 pub use log::{BlockData, EndData, GapData, LogPageAnswer, LogsAnswer, StatusData, sse};
 pub use run::{Command, RunAnswer, RunRequest};
-pub use trace::{NamedImage, NamedResource, RelatedResources, TraceAnswer, TraceEvent, TraceUser};
+pub use trace::{NamedImage, NamedResource, RelatedResources, TraceAnswer, TraceEvent};
 pub use user::{
     ClaimAnswer, CreateUserRequest, InvitationAnswer, RevokeAnswer, RevokeUserRequest, RotateUserRequest,
     UserData, UsersAnswer,

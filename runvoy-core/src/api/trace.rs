@@ -1,9 +1,7 @@
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ExecutionSummary;
-use crate::id::{Email, RequestId, Role};
-use crate::port::{TraceLevel, TraceLine, User};
+use super::{ExecutionSummary, UserData};
+use crate::port::{TraceLevel, TraceLine};
 use crate::runvoy::Trace;
 
 /// `GET /trace/{request_id}`, in the shape that existing clients know.
@@ -43,7 +41,7 @@ pub struct RelatedResources {
     pub secrets: Vec<NamedResource>,
     /// People.
     #[serde(default)]
-    pub users: Vec<TraceUser>,
+    pub users: Vec<UserData>,
     /// Images, as they were named.
     #[serde(default)]
     pub images: Vec<NamedImage>,
@@ -68,42 +66,6 @@ pub struct NamedImage {
     pub image: String,
 }
 
-/// Somebody.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
-pub struct TraceUser {
-    /// Who.
-    #[cfg_attr(feature = "http", schema(value_type = String))]
-    pub email: Email,
-    /// Their role.
-    #[cfg_attr(feature = "http", schema(value_type = String))]
-    pub role: Role,
-    /// Since when they are known.
-    #[cfg_attr(feature = "http", schema(value_type = String, format = DateTime))]
-    pub created_at: Timestamp,
-    /// Whether their key was taken back.
-    pub revoked: bool,
-    /// The request that created them.
-    #[cfg_attr(feature = "http", schema(value_type = String))]
-    pub created_by_request_id: RequestId,
-    /// The request that last changed them.
-    #[cfg_attr(feature = "http", schema(value_type = String))]
-    pub modified_by_request_id: RequestId,
-}
-
-impl From<User> for TraceUser {
-    fn from(user: User) -> Self {
-        Self {
-            email: user.email,
-            role: user.role,
-            created_at: user.created_at,
-            revoked: user.revoked,
-            created_by_request_id: user.created_by_request_id,
-            modified_by_request_id: user.modified_by_request_id,
-        }
-    }
-}
-
 impl TraceAnswer {
     /// The answer about the request that is called so.
     pub fn new(request: &str, trace: Trace, provider: &str) -> Self {
@@ -113,7 +75,7 @@ impl TraceAnswer {
             related_resources: RelatedResources {
                 executions: trace.executions.iter().map(|e| ExecutionSummary::new(e, provider)).collect(),
                 secrets: trace.secrets.iter().map(ToString::to_string).map(name).collect(),
-                users: trace.users.into_iter().map(TraceUser::from).collect(),
+                users: trace.users.into_iter().map(UserData::from).collect(),
                 images: trace.images.into_iter().map(|image| NamedImage { image }).collect(),
                 locks: trace.locks.iter().map(ToString::to_string).map(name).collect(),
             },
