@@ -28,8 +28,11 @@ pub(super) fn is_of(user: &Email) {
 pub(super) fn answered(span: &Span, response: &Response, took: Duration) {
     let status = response.status().as_u16();
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    span.in_scope(|| match response.extensions().get::<Failure>() {
-        Some(Failure(chain)) => tracing::error!(status, milliseconds, cause = chain, "request failed"),
-        None => tracing::debug!(status, milliseconds, "request answered"),
+    span.in_scope(|| {
+        if let Some(Failure(chain)) = response.extensions().get::<Failure>() {
+            tracing::error!(status, milliseconds, cause = chain, "request failed");
+        } else {
+            tracing::debug!(status, milliseconds, "request answered");
+        }
     });
 }

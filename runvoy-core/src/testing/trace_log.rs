@@ -105,7 +105,9 @@ pub async fn a_line_is_itself_whatever_it_says(harness: &dyn TraceHarness) {
         [TraceLevel::Trace, TraceLevel::Debug, TraceLevel::Info, TraceLevel::Warn, TraceLevel::Error];
     let lines: Vec<_> =
         lines.into_iter().zip(levels).map(|(line, level)| TraceLine { level, ..line }).collect();
-    lines.iter().for_each(|line| harness.write(Some(request), line.clone()));
+    for line in &lines {
+        harness.write(Some(request), line.clone());
+    }
     assert_eq!(harness.log().read(request, 10).await.unwrap(), lines);
     assert_eq!(harness.log().read(other, 10).await.unwrap(), []);
 }
