@@ -81,7 +81,7 @@ fn an_agent_that_is_killed_is_told_as_lost() {
 }
 
 /// The agent's processes, found by the directory they were given; the outermost first.
-fn agents_of(server: &Server, id: &str) -> Vec<u32> {
+pub(crate) fn agents_of(server: &Server, id: &str) -> Vec<u32> {
     let data = server.data_dir().canonicalize().unwrap();
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;

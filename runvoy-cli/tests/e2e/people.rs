@@ -1,11 +1,11 @@
 //! People from outside: how they come by a key, and what becomes of it.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Barrier};
 
-use super::harness::{KEY, Running, Server, runvoy, stderr, stdout};
+use super::harness::{Running, Server, runvoy, stderr, stdout};
+use super::http::{request, with};
 use super::state::holding;
 
 /// Somebody at another machine: what they have is a configuration of their own.
@@ -130,39 +130,28 @@ fn a_key_is_replaced_by_its_owner_and_not_lost_by_mistake() {
     assert_eq!(dev.claim("nonsense").status.code(), Some(2));
 }
 
-/// One request, whole, and the status of its answer with its body.
-fn get(address: &str, path: &str, headers: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET /api/v1{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    (text[9..12].parse().unwrap(), text)
-}
-
 #[test]
 fn of_a_hundred_claims_at_once_one_wins() {
     let server = Server::start();
     let token = invite(&server, "dev@acme.test", "developer");
-    let address = server.endpoint.strip_prefix("http://").unwrap().to_owned();
+    let address = server.address().to_owned();
     let start = Arc::new(Barrier::new(100));
     let claims: Vec<_> = (0..100)
         .map(|_| {
             let (start, address, path) = (Arc::clone(&start), address.clone(), format!("/claim/{token}"));
             std::thread::spawn(move || {
                 start.wait();
-                get(&address, &path, "")
+                request(&address, "GET", &path, "", "")
             })
         })
         .collect();
     let answers: Vec<_> = claims.into_iter().map(|claim| claim.join().unwrap()).collect();
-    let won: Vec<_> = answers.iter().filter(|(status, _)| *status == 200).collect();
+    let won: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
     assert_eq!(won.len(), 1, "{answers:?}");
-    assert!(answers.iter().all(|(status, _)| matches!(status, 200 | 409)), "{answers:?}");
-    let (_, body) = won[0].1.split_once("\r\n\r\n").unwrap();
-    let answer: serde_json::Value = serde_json::from_str(body.trim()).unwrap();
-    let key = format!("X-API-Key: {}\r\n", answer["api_key"].as_str().unwrap());
-    let (status, me) = get(&address, "/me", &key);
-    assert!(status == 200 && me.contains("dev@acme.test"), "{me}");
+    assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 409)), "{answers:?}");
+    let answer = won[0].json();
+    let me = server.ask_as(answer["api_key"].as_str(), "GET", "/me", "");
+    assert!(me.status == 200 && me.body.contains("dev@acme.test"), "{me:?}");
 }
 
 #[test]
@@ -203,18 +192,16 @@ fn who_was_seen_is_written_down_when_the_server_stops() {
 fn limits_are_told_with_a_time_to_come_back() {
     let options = ["--rate-per-key", "1", "--failures-per-address", "2", "--trusted-proxy", "127.0.0.1"];
     let server = Server::start_with(&options);
-    let address = server.endpoint.strip_prefix("http://").unwrap();
-    let key = format!("X-API-Key: {KEY}\r\n");
-    let refused = (0..1000).map(|_| get(address, "/me", &key)).find(|(status, _)| *status == 429);
-    let (_, text) = refused.expect("ten at once and one a second is less than this");
+    let refused = (0..1000).map(|_| server.ask("GET", "/me", "")).find(|answer| answer.status == 429);
+    let refused = refused.expect("ten at once and one a second is less than this");
     assert!(
-        text.to_lowercase().contains("\r\nretry-after: ") && text.contains("TOO_MANY_REQUESTS"),
-        "{text}"
+        refused.head.contains("\r\nretry-after: ") && refused.body.contains("TOO_MANY_REQUESTS"),
+        "{refused:?}"
     );
 
     let guess = |from: &str| {
-        let headers = format!("X-API-Key: a-guess-of-24-characters\r\nX-Forwarded-For: {from}\r\n");
-        get(address, "/me", &headers).0
+        let headers = format!("{}X-Forwarded-For: {from}\r\n", with("a-guess-of-24-characters"));
+        request(server.address(), "GET", "/me", &headers, "").status
     };
     let refused = (0..1000).any(|_| guess("192.0.2.1") == 429);
     assert!(refused, "two guesses a minute are less than this");

@@ -19,6 +19,8 @@ pub use execution::{
     StatusAnswer,
 };
 pub use lock::{HolderData, LockData, LocksAnswer, ReleaseAnswer, WaiterData};
+#[cfg(feature = "http")]
+pub use log::StreamEvent;
 pub use log::{BlockData, EndData, GapData, LogPageAnswer, LogsAnswer, StatusData, sse};
 pub use run::{Command, RunAnswer, RunRequest};
 pub use trace::{NamedImage, NamedResource, RelatedResources, TraceAnswer, TraceEvent};

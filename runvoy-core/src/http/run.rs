@@ -10,7 +10,7 @@ use crate::{Caller, IdempotencyKey, Runvoy};
 /// Starts a command. Answers once it is recorded for good.
 #[utoipa::path(
     post, path = "/run", security(("api_key" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body answer the same execution for 24 hours")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "1 to 255 visible ASCII characters; the same key and body answer the same execution for 24 hours")),
     request_body = RunRequest,
     responses(
         (status = 202, body = RunAnswer),

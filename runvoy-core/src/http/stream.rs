@@ -17,7 +17,7 @@ use super::ApiError;
 use super::executions::ExecutionPath;
 use super::logs::{end_data, events, start};
 use super::query::Params;
-use crate::api::{BlockData, ErrorBody, GapData, StatusData, sse};
+use crate::api::{BlockData, ErrorBody, GapData, StatusData, StreamEvent, sse};
 use crate::execution::Execution;
 use crate::log::{Cursor, LogBlock};
 use crate::port::{BoxError, LogItem, LogPage};
@@ -49,7 +49,7 @@ enum Format {
         ("Last-Event-ID" = Option<String>, Header, description = "the last `id:` of an earlier connection; wins over `after`"),
     ),
     responses(
-        (status = 200, body = String, content_type = "text/event-stream"),
+        (status = 200, body = StreamEvent, content_type = "text/event-stream"),
         (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 503, body = ErrorBody),
     )
