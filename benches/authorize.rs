@@ -2,7 +2,9 @@
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails has nobody to tell")]
 
-use std::fmt::Write as _;
+#[path = "src/policies.rs"]
+mod policies;
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
@@ -11,31 +13,10 @@ use runvoy_core::cedar::CedarAuthorizer;
 use runvoy_core::id::{Email, ExecutionId, Role};
 use runvoy_core::port::{Action, Authorizer as _, AuthzRequest, Decision, Principal, Resource, RunContext};
 
-/// Policies whose scope matches a developer's `run`.
-const IN_SCOPE: usize = 25;
 const POLICIES: usize = 500;
 
 fn user(number: usize) -> Email {
     format!("user{number}@acme.test").parse().unwrap()
-}
-
-/// An organisation's policies: most speak of one person, some of every run.
-fn own_policies() -> String {
-    let mut text = String::new();
-    for number in 0..IN_SCOPE {
-        let _ = writeln!(
-            text,
-            r#"@id("acme.guard-{number}") forbid (principal, action == Action::"run", resource)
-               when {{ context has command && context.command like "*drop-table-{number} *" }};"#
-        );
-    }
-    for number in IN_SCOPE..POLICIES {
-        let _ = writeln!(
-            text,
-            r#"@id("acme.person-{number}") permit (principal == User::"user{number}@acme.test", action == Action::"kill_execution", resource);"#
-        );
-    }
-    text
 }
 
 fn allowed(authorizer: &CedarAuthorizer, request: &AuthzRequest<'_>) -> bool {
@@ -63,7 +44,8 @@ fn run<'a>(user: &'a Email, command: &'a str) -> AuthzRequest<'a> {
 
 fn authorize(c: &mut Criterion) {
     let builtin = CedarAuthorizer::builtin();
-    let organisation = CedarAuthorizer::with_policies(&[("own.cedar", &own_policies())]).unwrap();
+    let organisation =
+        CedarAuthorizer::with_policies(&[("own.cedar", &policies::own_policies(POLICIES))]).unwrap();
     let me = user(0);
     let owners = [me.clone()];
     let mut group = c.benchmark_group("authorize");

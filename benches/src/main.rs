@@ -11,6 +11,7 @@ mod generate;
 mod load;
 mod machine;
 mod noop;
+mod policies;
 mod sample;
 mod scenario;
 mod server;
@@ -24,6 +25,7 @@ use clap::{Parser, Subcommand};
 
 use crate::generate::Generate;
 use crate::scenario::{Scenario, Setup};
+use crate::server::Noop;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -59,6 +61,12 @@ enum Command {
     ServeNoop {
         /// The data directory
         data_dir: PathBuf,
+        /// Policies beside the built-in ones
+        #[arg(long, default_value_t = 0)]
+        policies: usize,
+        /// The command `true` ends at once; no other ever does
+        #[arg(long)]
+        runs_true: bool,
     },
     /// Write lines to standard output
     #[command(hide = true)]
@@ -77,7 +85,9 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     let scenario = match cli.command {
-        Command::ServeNoop { data_dir } => return noop::run(&data_dir),
+        Command::ServeNoop { data_dir, policies, runs_true } => {
+            return noop::run(&data_dir, &Noop { policies, runs_true });
+        }
         Command::Generate(generate) => return generate.run(),
         Command::Measure(scenario) => scenario,
     };

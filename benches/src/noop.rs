@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,26 +13,42 @@ use runvoy_core::execution::TaskHandle;
 use runvoy_core::id::{Email, ExecutionId, RequestId, Role};
 use runvoy_core::key::ApiKey;
 use runvoy_core::port::{
-    Capabilities, Claim, Created, Executor, ExecutorError, StartTask, StoreError, TaskEvent, TaskState, User,
+    Capabilities, Claim, Created, Executor, ExecutorError, StartTask, StoreError, TaskEvent, TaskExit,
+    TaskState, User,
 };
-use runvoy_core::{Config, Runvoy, http};
+use runvoy_core::{Config, Rate, Rates, ReconcileOptions, Runvoy, http};
 use runvoy_local::memory::MemoryLogs;
 use runvoy_local::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 use runvoy_local::{DataDir, ServeLimits, serve};
+use runvoy_task::{CommandLine, EndReason};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
+use crate::policies::own_policies;
 use crate::sample::{self, EMAIL};
+use crate::server::Noop;
 use crate::{KEY, Result};
 
 /// Records on their way into the store at once.
 const AT_ONCE: usize = 512;
 
-/// Accepts every task and does nothing about it.
-struct Noop;
+/// Accepts every task and does nothing about it, save that `true` may end at once.
+struct Tasks {
+    runs_true: bool,
+    ended: mpsc::UnboundedSender<TaskEvent>,
+    events: Mutex<Option<mpsc::UnboundedReceiver<TaskEvent>>>,
+}
+
+impl Tasks {
+    fn new(runs_true: bool) -> Self {
+        let (ended, events) = mpsc::unbounded_channel();
+        Self { runs_true, ended, events: Mutex::new(Some(events)) }
+    }
+}
 
 #[async_trait]
-impl Executor for Noop {
+impl Executor for Tasks {
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
     }
@@ -41,7 +57,22 @@ impl Executor for Noop {
         Ok(())
     }
 
-    async fn start(&self, _task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
+    async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
+        if self.runs_true && task.request.command == CommandLine::Shell("true".to_owned()) {
+            let now = SystemClock.now();
+            let exit = TaskExit {
+                exit_code: Some(0),
+                reason: EndReason::Exited,
+                message: None,
+                started_at: now,
+                finished_at: now,
+                log: None,
+                image_digest: None,
+                phases: Vec::new(),
+            };
+            // Nobody listens where nothing is to be heard.
+            let _ = self.ended.send(TaskEvent { id: task.id, state: TaskState::Exited(Box::new(exit)) });
+        }
         Ok(None)
     }
 
@@ -58,7 +89,12 @@ impl Executor for Noop {
     }
 
     fn events(&self) -> BoxStream<'static, TaskEvent> {
-        stream::pending().boxed()
+        let events = self.events.lock().ok().and_then(|mut events| events.take());
+        let next = async |events: Option<mpsc::UnboundedReceiver<TaskEvent>>| {
+            let mut events = events?;
+            Some((events.recv().await?, Some(events)))
+        };
+        stream::unfold(events, next).chain(stream::pending()).boxed()
     }
 }
 
@@ -68,35 +104,36 @@ fn open(dir: &DataDir) -> Result<SqliteStores> {
 }
 
 /// Serves a data directory until standard input ends. Says where on standard output.
-pub(crate) fn run(path: &Path) -> Result<()> {
+pub(crate) fn run(path: &Path, noop: &Noop) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let dir = DataDir::open(path)?;
         let stores = open(&dir)?;
         let request = RequestId::random();
         // Not an admin: whose execution it is has to be looked at.
-        let user = User {
-            email: EMAIL.parse()?,
-            role: Role::Developer,
-            created_at: SystemClock.now(),
-            revoked: false,
-            key_expires_at: None,
-            created_by_request_id: request,
-            modified_by_request_id: request,
-        };
+        let user = User::new(EMAIL.parse()?, Role::Developer, SystemClock.now(), request);
         match stores.key_store().insert(user, ApiKey::parse(KEY)?.hash()).await {
             Ok(()) | Err(StoreError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }
+        // One key asks for all of it here; what the limits cost is measured too.
+        let rates = Rates { per_key: Rate::per_second(10_000_000), ..Rates::default() };
+        let own = own_policies(noop.policies);
+        let authorizer = CedarAuthorizer::with_policies(&[("own.cedar", &own)])?;
         let runvoy = Runvoy::builder()
             .keys(stores.key_store())
             .executions(stores.execution_store())
+            .locks(stores.lock_manager())
             .audit(stores.audit_log())
-            .executor(Arc::new(Noop))
+            .executor(Arc::new(Tasks::new(noop.runs_true)))
             .logs(Arc::new(MemoryLogs::new(Arc::new(SystemClock))))
-            .authorizer(Arc::new(CedarAuthorizer::builtin()))
-            .config(Config { max_live: None, ..Config::default() })
+            .authorizer(Arc::new(authorizer))
+            .config(Config { max_live: None, queue_depth: 1000, rates, ..Config::default() })
             .build()?;
+        // Nothing else ever ends, so there is nothing to tend. Owned by the runtime, which ends with the server.
+        let _tending = noop
+            .runs_true
+            .then(|| tokio::spawn(runvoy.clone().tend(Duration::from_secs(5), ReconcileOptions::default())));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         println!("http://{}", listener.local_addr()?);
         let end = async {

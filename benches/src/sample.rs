@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use runvoy_core::execution::{Execution, StartRequest, StopSignal};
+use runvoy_core::execution::{Asked, Container, Execution, StartRequest};
 use runvoy_core::id::{Email, ExecutionId, RequestId};
 use runvoy_core::port::{LiveLimits, NewExecution};
 use runvoy_core::state::Status;
@@ -28,6 +28,7 @@ pub(crate) fn execution(user: &Email, number: u32) -> NewExecution {
         owned_by: vec![user.clone()],
         command: COMMAND.to_owned(),
         image_id: None,
+        image_digest: None,
         status: Status::Starting,
         status_reason: None,
         status_detail: None,
@@ -43,13 +44,16 @@ pub(crate) fn execution(user: &Email, number: u32) -> NewExecution {
         created_by_request_id: request_id,
         modified_by_request_id: request_id,
         log: None,
+        lock: None,
     };
     let request = StartRequest {
         command: CommandLine::Shell(COMMAND.to_owned()),
         env: BTreeMap::from([("TF_IN_AUTOMATION".to_owned(), "true".to_owned())]),
         timeout,
         grace,
-        stop_signal: StopSignal::default(),
+        stop_signal: None,
+        container: Container::default(),
+        asked: Asked::default(),
     };
     NewExecution { record, request, idempotency: None, limits: LiveLimits::default() }
 }

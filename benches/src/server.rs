@@ -14,6 +14,15 @@ use crate::{KEY, Result};
 /// Longest wait for a server to end.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// What a server without commands does.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Noop {
+    /// Policies beside the built-in ones.
+    pub(crate) policies: usize,
+    /// The command `true` ends at once; no other ever does.
+    pub(crate) runs_true: bool,
+}
+
 /// A server that is there until this is dropped.
 pub(crate) struct Server {
     child: Child,
@@ -24,9 +33,11 @@ pub(crate) struct Server {
 
 impl Server {
     /// The service over SQLite, without anything that runs commands.
-    pub(crate) fn noop(data_dir: &Path) -> Result<Self> {
+    pub(crate) fn noop(data_dir: &Path, noop: Noop) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("serve-noop").arg(data_dir).stdin(Stdio::piped());
+        command.arg("--policies").arg(noop.policies.to_string());
+        command.args(noop.runs_true.then_some("--runs-true"));
         Self::start(command)
     }
 
@@ -34,7 +45,11 @@ impl Server {
     pub(crate) fn runvoy(runvoy: &Path, home: &Path) -> Result<Self> {
         let mut command = clean(runvoy, home);
         command.args(["local", "serve", "--executor", "process", "--listen", "127.0.0.1:0", "--data-dir"]);
-        command.arg(home.join("data")).env("RUNVOY_ADMIN_API_KEY", KEY).stdin(Stdio::null());
+        command
+            .arg(home.join("data"))
+            .args(["--rate-per-key", "10000000"])
+            .env("RUNVOY_ADMIN_API_KEY", KEY)
+            .stdin(Stdio::null());
         command.stderr(File::options().create(true).append(true).open(home.join("server.log"))?);
         Self::start(command)
     }

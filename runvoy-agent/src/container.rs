@@ -71,7 +71,8 @@ fn take_spec(dir: &Path, signals: &Signals) -> Result<Vec<u8>, AgentError> {
     let path = dir.join(layout::SPEC);
     // Without waiting: a reader that waits for its writer in `open` could not be stopped.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let pipe = rustix::fs::open(&path, flags, Mode::empty()).map_err(AgentError::io("opening the pipe of the spec"))?;
+    let pipe = rustix::fs::open(&path, flags, Mode::empty())
+        .map_err(AgentError::io("opening the pipe of the spec"))?;
     let bytes = read_spec(pipe.as_fd(), signals)?;
     fs::remove_file(&path).map_err(AgentError::io("removing the pipe of the spec"))?;
     drop(File::from(pipe));

@@ -92,9 +92,10 @@ fn become_command(spec: &TaskSpec, report: OwnedFd) -> Failure {
     command.args(words.iter().skip(1)).env_clear().envs(&spec.env).stdin(Stdio::null());
     let error = command.exec();
     match (&spec.command, error.kind()) {
-        _ if error.raw_os_error() == Some(Errno::ENOEXEC as i32) => {
-            Failure::Start(format!("cannot start {shown}: it is no program for this machine's architecture"), Some(report))
-        }
+        _ if error.raw_os_error() == Some(Errno::ENOEXEC as i32) => Failure::Start(
+            format!("cannot start {shown}: it is no program for this machine's architecture"),
+            Some(report),
+        ),
         (CommandLine::Shell(_), io::ErrorKind::NotFound) => {
             let message = format!("there is no {shown} here; run the program itself, with `--no-shell`");
             Failure::Start(message, Some(report))

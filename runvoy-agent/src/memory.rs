@@ -3,8 +3,7 @@
 use std::fs;
 
 /// Of the two generations of control groups: a container sees its own group at the mount's top.
-const COUNTERS: [&str; 2] =
-    ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"];
+const COUNTERS: [&str; 2] = ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"];
 
 /// A count of kills, to be compared with a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +16,7 @@ impl OomKills {
     }
 
     /// Whether there were more since.
-    pub(crate) fn has_grown(&self) -> bool {
+    pub(crate) fn has_grown(self) -> bool {
         Self::so_far().is_some_and(|now| now.0 > self.0)
     }
 }

@@ -199,7 +199,7 @@ impl<'a> Task<'a> {
     fn finish(self, end: End) -> Result<ExitCode, AgentError> {
         let signal = end.status.and_then(WaitStatus::terminating_signal);
         let exit_code = end.status.and_then(WaitStatus::exit_status).or(signal.map(|signal| 128 + signal));
-        let short_of_memory = exit_code != Some(0) && self.memory.as_ref().is_some_and(OomKills::has_grown);
+        let short_of_memory = exit_code != Some(0) && self.memory.is_some_and(OomKills::has_grown);
         let reason = if short_of_memory { EndReason::OomKilled } else { EndReason::Exited };
         let cause = end.cause.unwrap_or(Cause { reason, message: None });
         let record = EndRecord {

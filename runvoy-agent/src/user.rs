@@ -49,7 +49,6 @@ fn read(path: &str) -> io::Result<String> {
 }
 
 /// Looks up `NAME|UID[:GROUP|GID]`.
-
 fn look_up(text: &str, passwd: &str, group: &str) -> Result<Account, String> {
     let (user, group_name) = text.split_once(':').unwrap_or((text, ""));
     let user = if user.is_empty() { "0" } else { user };
@@ -107,7 +106,8 @@ fn number(fields: &[&str], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/srv/app:/bin/false\n7:x:70:71::/:\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/srv/app:/bin/false\n7:x:70:71::/:\n";
     const GROUP: &str = "root:x:0:\napps:x:1001:\nwheel:x:10:root,app\nadm:x:4:apple\n";
 
     fn look(text: &str) -> (u32, u32, Vec<u32>, String) {

@@ -52,7 +52,8 @@ fn choose(named: Option<&OsStr>, beside: Option<&Path>, embedded: &[u8]) -> Resu
         return Ok(Agent::File(path));
     }
     // One that needs a loader does not run in every container.
-    if let Some(path) = beside.filter(|path| is_executable(path) && (embedded.is_empty() || is_static(path))) {
+    if let Some(path) = beside.filter(|path| is_executable(path) && (embedded.is_empty() || is_static(path)))
+    {
         return Ok(Agent::File(path.to_owned()));
     }
     if embedded.is_empty() {

@@ -12,6 +12,7 @@ mod error;
 mod exit;
 mod outcome;
 mod output;
+mod playbook;
 mod printer;
 mod quote;
 mod settings;

@@ -105,10 +105,10 @@ fn from_file(config: Option<Config>, name: Option<&str>) -> Result<(String, Opti
 /// A key as the header that carries it, never shown.
 pub(crate) fn key_header(key: &str) -> Result<HeaderValue, CliError> {
     let key = key.trim();
-    let visible = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
-    let mut value = HeaderValue::from_str(key).ok().filter(|_| visible).ok_or_else(|| {
-        CliError::new(Kind::Config, "the API key has characters that no key has").hint(REMEDY)
-    })?;
+    let mut value =
+        HeaderValue::from_bytes(key.as_bytes()).ok().filter(|_| !key.is_empty()).ok_or_else(|| {
+            CliError::new(Kind::Config, "the API key has characters that no key has").hint(REMEDY)
+        })?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -13,11 +13,21 @@ pub(crate) struct Signals(Vec<tokio::signal::unix::Signal>);
 impl Signals {
     /// Catches them from here on.
     pub(crate) fn catch() -> Result<Self, CliError> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        use tokio::signal::unix::SignalKind;
+        Self::catch_all(&[SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()])
+    }
+
+    /// Catches them without SIGHUP, which means something else to who uses [`Hangups`].
+    #[cfg(feature = "local")]
+    pub(crate) fn catch_ends() -> Result<Self, CliError> {
+        use tokio::signal::unix::SignalKind;
+        Self::catch_all(&[SignalKind::interrupt(), SignalKind::terminate()])
+    }
+
+    fn catch_all(kinds: &[tokio::signal::unix::SignalKind]) -> Result<Self, CliError> {
         let ignored = ignored_mask();
-        let wanted = kinds.into_iter().filter(|kind| ignored >> (kind.as_raw_value() - 1) & 1 == 0);
-        let caught: io::Result<_> = wanted.map(signal).collect();
+        let wanted = kinds.iter().copied().filter(|kind| ignored >> (kind.as_raw_value() - 1) & 1 == 0);
+        let caught: io::Result<_> = wanted.map(tokio::signal::unix::signal).collect();
         caught.map(Self).map_err(|e| failed(&e))
     }
 
@@ -28,6 +38,32 @@ impl Signals {
             return std::future::pending().await;
         }
         futures_util::future::select_all(any).await;
+    }
+}
+
+/// SIGHUP as the wish to read something again.
+#[cfg(all(unix, feature = "local"))]
+#[derive(Debug)]
+pub(crate) struct Hangups(Option<tokio::signal::unix::Signal>);
+
+#[cfg(all(unix, feature = "local"))]
+impl Hangups {
+    /// Catches them from here on, where they are `wanted`.
+    pub(crate) fn catch(wanted: bool) -> Result<Self, CliError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let caught = wanted.then(|| signal(SignalKind::hangup())).transpose();
+        caught.map(Self).map_err(|e| failed(&e))
+    }
+
+    /// Waits for one. May be dropped and called again.
+    pub(crate) async fn next(&mut self) {
+        let caught = match &mut self.0 {
+            Some(signal) => signal.recv().await,
+            None => None,
+        };
+        if caught.is_none() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

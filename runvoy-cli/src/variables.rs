@@ -1,4 +1,4 @@
-//! The variables of a run. Later wins: `--env-file`, `RUNVOY_USER_*`, `-e`.
+//! The variables of a run. Later wins: the playbook's, `--env-file`, `RUNVOY_USER_*`, `-e`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,13 +10,13 @@ use crate::error::{CliError, Kind};
 /// The caller's environment: what `std::env::vars_os` gives, or a test.
 pub(crate) type Environment = BTreeMap<OsString, OsString>;
 
-/// Puts a run's variables together.
+/// Puts a run's variables together, over those that a playbook gives.
 pub(crate) fn collect(
+    mut variables: BTreeMap<String, String>,
     files: &[PathBuf],
     given: &[String],
     environment: &Environment,
 ) -> Result<BTreeMap<String, String>, CliError> {
-    let mut variables = BTreeMap::new();
     for path in files {
         read_file(path, environment, &mut variables)?;
     }
@@ -104,7 +104,10 @@ mod tests {
             ("HOME", "/home/me"),
             ("COPIED", "yes"),
         ]);
-        let got = collect(&[file], &["B=flag".into(), "COPIED".into(), "E=".into()], &environment).unwrap();
+        let playbook = [("A", "playbook"), ("D", "playbook"), ("F", "playbook")];
+        let playbook = playbook.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let given = ["B=flag".into(), "COPIED".into(), "E=".into()];
+        let got = collect(playbook, &[file], &given, &environment).unwrap();
         let want = [
             ("A", "user"),
             ("B", "flag"),
@@ -112,6 +115,7 @@ mod tests {
             ("COPIED", "yes"),
             ("D", "x=y"),
             ("E", ""),
+            ("F", "playbook"),
             ("HOME", "/home/me"),
         ];
         assert_eq!(got, want.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect());
@@ -120,10 +124,10 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let empty = Environment::new();
-        let error = collect(&[], &["NOPE".into()], &empty).unwrap_err();
+        let error = collect(BTreeMap::new(), &[], &["NOPE".into()], &empty).unwrap_err();
         assert!(error.to_string().contains("write `-e NOPE=VALUE`"), "{error}");
-        assert!(collect(&[], &["=x".into()], &empty).is_err());
-        let error = collect(&["/nowhere".into()], &[], &empty).unwrap_err();
+        assert!(collect(BTreeMap::new(), &[], &["=x".into()], &empty).is_err());
+        let error = collect(BTreeMap::new(), &["/nowhere".into()], &[], &empty).unwrap_err();
         assert!(error.to_string().starts_with("`/nowhere` cannot be read"), "{error}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use jiff::Timestamp;
 use runvoy_task::CommandLine;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Email, ExecutionId, ParseIdError, RequestId};
+use crate::id::{Email, ExecutionId, LockName, ParseIdError, RequestId};
+use crate::locks::WhenHeld;
 use crate::state::{Reason, Status, allows};
 
 /// One command that somebody asked for: what stays of it for ever.
@@ -58,6 +60,8 @@ pub struct Execution {
     pub modified_by_request_id: RequestId,
     /// What its log holds, once it is whole.
     pub log: Option<LogSummary>,
+    /// The lock it holds, waits for, or held.
+    pub lock: Option<LockUse>,
 }
 
 impl Execution {
@@ -81,6 +85,7 @@ impl Execution {
         set(&mut self.stop, patch.stop.as_ref());
         set(&mut self.log, patch.log.as_ref());
         set(&mut self.image_digest, patch.image_digest.as_ref());
+        set(&mut self.lock, patch.lock.as_ref());
         if let Some(at) = attempted_at {
             self.attempted_at = *at;
         }
@@ -129,6 +134,8 @@ pub struct Patch {
     pub log: Option<LogSummary>,
     /// What its image is exactly.
     pub image_digest: Option<String>,
+    /// What became of its lock.
+    pub lock: Option<LockUse>,
 }
 
 impl Patch {
@@ -164,6 +171,32 @@ pub struct StopOrder {
     pub at: Timestamp,
     /// Seconds until `SIGKILL`; the run's own grace if absent.
     pub grace: Option<u64>,
+}
+
+/// An execution's part in a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockUse {
+    /// The lock.
+    pub name: LockName,
+    /// What if it is not free.
+    pub when_held: WhenHeld,
+    /// Seconds to wait for it at most.
+    pub max_wait: u64,
+    /// The fencing token it was granted with; `None` until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
+    /// When it was granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted_at: Option<Timestamp>,
+    /// Who took the lock from it without waiting for its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandoned_by: Option<Email>,
+    /// Who lost the lock to it and may still have run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_abandoned: Option<ExecutionId>,
+    /// The policy that forbade it when its turn came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denied_by: Option<String>,
 }
 
 /// What a log holds: taken from the agent's end record.
@@ -243,6 +276,9 @@ pub struct StartRequest {
     /// What the task runs in, where the executor has images.
     #[serde(default)]
     pub container: Container,
+    /// What else was asked, for whoever decides again when a lock is granted.
+    #[serde(default)]
+    pub asked: Asked,
 }
 
 /// What a task runs in: its image, and what differs from the image's own settings.
@@ -263,6 +299,17 @@ pub struct Container {
     pub network: Option<String>,
     /// Whether nothing but the workspace and what the image declares can be written to.
     pub read_only: bool,
+}
+
+/// What a policy may look at beside the command.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Where the request came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
 }
 
 impl fmt::Debug for StartRequest {

@@ -162,6 +162,13 @@ impl Email {
     }
 }
 
+impl Email {
+    /// Who does what nobody asked for. No mail reaches it: the domain is reserved (RFC 2606).
+    pub fn system() -> Self {
+        Self("system@runvoy.invalid".into())
+    }
+}
+
 impl FromStr for Email {
     type Err = ParseIdError;
 
@@ -292,6 +299,10 @@ checked_name! {
     /// assert!("../prod".parse::<LockName>().is_err());
     /// ```
     LockName, is_path_name, "a lock's name is 1 to 128 of A-Z a-z 0-9 . _ - and / inside, without `..`"
+}
+checked_name! {
+    /// The name of a playbook: where it is, below the directory of all.
+    PlaybookName, is_path_name, "a playbook's name is 1 to 128 of A-Z a-z 0-9 . _ - and / inside, without `..`"
 }
 checked_name! {
     /// The name of a secret.

@@ -47,8 +47,12 @@ impl ApiKey {
 
     /// Takes a key as somebody sent it.
     pub fn parse(text: &str) -> Result<Self, ParseIdError> {
-        if !text.bytes().all(|b| b.is_ascii_graphic()) || text.len() > limits::KEY_CHARS {
-            return Err(ParseIdError("an API key is up to 512 visible ASCII characters"));
+        // A header carries neither control characters nor blanks at its ends.
+        let carried = text.trim() == text && !text.contains(char::is_control);
+        if !carried || text.len() > limits::KEY_CHARS {
+            return Err(ParseIdError(
+                "an API key has at most 512 bytes, no control characters and no blanks at its ends",
+            ));
         }
         if let Some(rest) = text.strip_prefix(PREFIX) {
             let (secret, check) = rest
@@ -58,7 +62,7 @@ impl ApiKey {
             if base62(&crc32fast::hash(secret.as_bytes()).to_be_bytes(), CHECK_CHARS) != check {
                 return Err(ParseIdError("the API key is mistyped: its checksum does not match"));
             }
-        } else if text.len() < limits::FOREIGN_KEY_CHARS {
+        } else if text.chars().count() < limits::FOREIGN_KEY_CHARS {
             return Err(ParseIdError("an API key has at least 24 characters"));
         }
         Ok(Self(Zeroizing::new(text.to_owned())))
@@ -148,7 +152,11 @@ mod tests {
         assert!(ApiKey::parse(&"x".repeat(24)).is_ok());
         assert!(ApiKey::parse(&"x".repeat(23)).is_err());
         assert!(ApiKey::parse(&"x".repeat(513)).is_err());
-        assert!(ApiKey::parse("twenty four chars, spaces").is_err());
+        assert!(ApiKey::parse("vierundzwanzig Zeichen, mit Ü").is_ok());
+        assert!(ApiKey::parse(&"ü".repeat(23)).is_err());
+        for bad in ["\n", "\0", " "] {
+            assert!(ApiKey::parse(&format!("{bad}{}", "x".repeat(24))).is_err());
+        }
     }
 
     #[test]

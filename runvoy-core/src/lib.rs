@@ -1,10 +1,16 @@
 #![doc = include_str!("../README.md")]
 
+pub mod account;
+pub mod address;
+pub mod audit;
+pub mod claim;
 pub mod clock;
 pub mod execution;
+pub mod gate;
 pub mod id;
 pub mod key;
 pub mod limits;
+pub mod locks;
 pub mod log;
 pub mod state;
 
@@ -21,7 +27,8 @@ pub mod http;
 pub mod testing;
 
 pub use crate::runvoy::{
-    BuildError, Builder, Caller, Config, Error, ExecutionFilter, Follow, FollowItem, IdempotencyKey,
-    KillOutcome, LogQuery, LogRead, LogStart, ReconcileOptions, ReconcileReport, RequestContext, Runvoy,
-    SharedPage, Unauthenticated,
+    AuditFilter, AuditPage, BuildError, Builder, Caller, CanI, ClaimedKey, Config, Error, ExecutionFilter,
+    Finding, Follow, FollowItem, ForcedRelease, IdempotencyKey, Invitation, KillOutcome, LockView, LogQuery,
+    LogRead, LogStart, Phase, Rate, Rates, ReconcileOptions, ReconcileReport, RequestContext, Runvoy,
+    SharedPage, Trace, Unauthenticated, Usual, Waiting, Why,
 };

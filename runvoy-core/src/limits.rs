@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// Longest command, in bytes; also the sum of an argument vector's.
 pub const COMMAND_BYTES: usize = 64 * 1024;
+/// Longest command as a shell would read it, in bytes: the command sees it as `RUNVOY_COMMAND`, and Linux takes no
+/// variable of more than 128 KiB (execve(2), `MAX_ARG_STRLEN`).
+pub const QUOTED_COMMAND_BYTES: usize = 127 * 1024;
 /// Most environment variables of one run.
 pub const ENV_VARIABLES: usize = 100;
 /// Names and values of a run's variables together, in bytes.
@@ -40,6 +43,12 @@ pub const ID_PREFIX: usize = 6;
 pub const FOREIGN_KEY_CHARS: usize = 24;
 /// Longest API key of any form.
 pub const KEY_CHARS: usize = 512;
+/// How long a claim token is good, and how long somebody who never claims their key is known.
+pub const CLAIM_WINDOW: Duration = Duration::from_mins(15);
+/// Longest time that a key may be given, in seconds: ten years.
+pub const KEY_SECONDS: u64 = 10 * 365 * 24 * 3600;
+/// How long an open stream goes on without a look whether its key is still good.
+pub const KEY_RECHECK: Duration = Duration::from_secs(30);
 /// Time a command may run when the request names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
 /// Longest time a command may be allowed to run, unless configured.
@@ -54,6 +63,14 @@ pub const START_TIMEOUT: Duration = Duration::from_mins(15);
 pub const ATTEMPT_SILENCE: Duration = Duration::from_mins(1);
 /// How long after its timeout a task that is still there is stopped from outside.
 pub const OVERRUN: Duration = Duration::from_mins(2);
+/// How long an execution waits for its lock when the request names none.
+pub const DEFAULT_MAX_WAIT: Duration = Duration::from_hours(1);
+/// Longest time that an execution may wait for its lock.
+pub const MAX_WAIT: Duration = Duration::from_hours(7 * 24);
+/// Executions that may wait for one lock, unless configured.
+pub const QUEUE_DEPTH: usize = 100;
+/// Executions that may be let wait for one lock at most.
+pub const MAX_QUEUE_DEPTH: usize = 1000;
 /// Longest wait of one request, in seconds.
 pub const WAIT_SECONDS: u64 = 20;
 /// Longest line, in bytes, before it is cut into events that continue each other.

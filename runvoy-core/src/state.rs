@@ -175,16 +175,15 @@ pub struct Step {
 
 /// Every step there is.
 pub const STEPS: &[Step] = &[
-    step(None, Status::Starting, &[], "its lock is free, or it wants none"),
-    step(None, Status::Queued, &[], "its lock is held and the caller waits"),
-    step(None, Status::Failed, &[Reason::LockHeld], "its lock is held and the caller does not wait"),
+    step(None, Status::Starting, &[], "it wants no lock"),
+    step(None, Status::Queued, &[], "it wants a lock, and has not got it yet"),
     step(Some(Status::Queued), Status::Starting, &[], "the lock was granted"),
     step(Some(Status::Queued), Status::Stopped, &[Reason::Killed], "killed while it waited"),
     step(
         Some(Status::Queued),
         Status::Failed,
-        &[Reason::QueueTimeout, Reason::Denied],
-        "waited too long, or is no longer allowed",
+        &[Reason::LockHeld, Reason::QueueTimeout, Reason::Denied],
+        "its lock is held and it does not wait; it waited too long; it is no longer allowed",
     ),
     step(Some(Status::Starting), Status::Running, &[], "the task claimed its spec"),
     step(Some(Status::Starting), Status::Terminating, &[], "killed before the claim was seen"),

@@ -49,6 +49,46 @@ fn every_route_is_documented_and_no_other() {
     assert_eq!(first_cells(section(&text, "routes")), routes);
 }
 
+#[cfg(feature = "cedar")]
+#[test]
+fn the_guide_to_policies_has_every_action_and_attribute() {
+    use runvoy_core::port::Action;
+
+    let text = document("POLICIES.md");
+    let rows: Vec<_> = section(&text, "actions").lines().skip(2).collect();
+    let context = |action: Action| if action.has_context() { " yes |" } else { " |" };
+    let row = |action: Action| format!("| `{action}` | `{:?}` |{}", action.acts_on(), context(action));
+    assert_eq!(rows, Action::ALL.map(row));
+
+    let schema =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/cedar/schema.cedarschema"));
+    let schema = schema.unwrap();
+    let (_, run) = schema.split_once("type Run = {\n").unwrap();
+    let (run, _) = run.split_once("};").unwrap();
+    let attributes = run.lines().filter_map(|line| line.trim().trim_end_matches(',').split_once("?: "));
+    let attributes: Vec<_> = attributes.map(|(name, kind)| format!("| `{name}` | `{kind}` | ")).collect();
+    let rows: Vec<_> = section(&text, "context").lines().skip(2).collect();
+    assert_eq!(rows.len(), attributes.len());
+    for (row, attribute) in rows.iter().zip(&attributes) {
+        assert!(row.starts_with(attribute), "{row}: {attribute}");
+    }
+}
+
+#[cfg(feature = "cedar")]
+#[test]
+fn the_policy_of_the_guide_is_the_examples_own() {
+    use runvoy_core::cedar::CedarAuthorizer;
+
+    let text = document("POLICIES.md");
+    let (_, rest) = text.split_once("```cedar\n").unwrap();
+    let (policy, _) = rest.split_once("```").unwrap();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/policies/prod-needs-its-lock.cedar");
+    let example = std::fs::read_to_string(example).unwrap();
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words(&example).contains(&words(policy)), "{policy}");
+    assert!(CedarAuthorizer::check(&[("guide.cedar", policy)]).is_ok());
+}
+
 #[test]
 fn every_error_code_is_documented() {
     let text = document("API.md");
@@ -61,8 +101,12 @@ fn every_error_code_is_documented() {
         code::INVALID_REQUEST,
         code::INVALID_QUERY,
         code::NOT_FOUND,
+        code::CONFLICT,
+        code::TOO_MANY_REQUESTS,
         code::METHOD_NOT_ALLOWED,
         code::IDEMPOTENCY_CONFLICT,
+        code::LOCK_HELD,
+        code::QUEUE_FULL,
         code::TOO_MANY_EXECUTIONS,
         code::SERVICE_UNAVAILABLE,
         code::DATABASE_ERROR,
@@ -103,6 +147,12 @@ fn the_limits_are_the_codes_own() {
         ("`grace`, unless given", seconds(limits::DEFAULT_GRACE)),
         ("`grace`, at most", seconds(limits::MAX_GRACE)),
         ("start of a task", seconds(limits::START_TIMEOUT)),
+        ("`max_wait`, unless given", seconds(limits::DEFAULT_MAX_WAIT)),
+        ("`max_wait`, at most", seconds(limits::MAX_WAIT)),
+        ("executions that wait for one lock", limits::QUEUE_DEPTH.to_string()),
+        ("claim token, and who never claims", seconds(limits::CLAIM_WINDOW)),
+        ("`expires_in`", format!("{} s", limits::KEY_SECONDS)),
+        ("open stream whose key was revoked elsewhere", seconds(limits::KEY_RECHECK)),
     ];
     let expected: Vec<_> = expected.iter().map(|(what, value)| format!("| {what} | {value} |")).collect();
     assert_eq!(rows, expected);

@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
+use runvoy_core::claim::HashedToken;
 use runvoy_core::id::{Email, RequestId};
 use runvoy_core::key::HashedKey;
-use runvoy_core::port::{KeyRecord, KeyStore, StoreError, User};
+use runvoy_core::port::{Account, ClaimOutcome, KeyRecord, KeyStore, NewClaim, StoreError, User};
 
 /// A key store with one more key, which lives as long as this process and is stored nowhere.
 ///
@@ -32,8 +34,51 @@ impl KeyStore for WithGuest {
         self.inner.bootstrap(user, key).await
     }
 
+    async fn invite(&self, user: User, claim: NewClaim, now: Timestamp) -> Result<(), StoreError> {
+        self.inner.invite(user, claim, now).await
+    }
+
+    async fn pending(&self, token: &HashedToken) -> Result<Option<Account>, StoreError> {
+        self.inner.pending(token).await
+    }
+
+    async fn claim(
+        &self,
+        token: &HashedToken,
+        key: HashedKey,
+        now: Timestamp,
+        request: RequestId,
+    ) -> Result<ClaimOutcome, StoreError> {
+        self.inner.claim(token, key, now, request).await
+    }
+
+    async fn rotate(
+        &self,
+        email: &Email,
+        claim: NewClaim,
+        key_expires_at: Option<Timestamp>,
+        request: RequestId,
+    ) -> Result<User, StoreError> {
+        self.inner.rotate(email, claim, key_expires_at, request).await
+    }
+
+    async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError> {
+        self.inner.note_uses(uses).await
+    }
+
+    async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError> {
+        self.inner.drop_lapsed(now).await
+    }
+
     async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError> {
         self.inner.revoke(email, request).await
+    }
+
+    async fn user(&self, email: &Email) -> Result<Option<User>, StoreError> {
+        if *email == self.user.email {
+            return Ok(Some(self.user.clone()));
+        }
+        self.inner.user(email).await
     }
 
     async fn list(&self) -> Result<Vec<User>, StoreError> {

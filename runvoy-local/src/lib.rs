@@ -5,6 +5,8 @@ pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+#[cfg(any(feature = "memory", feature = "sqlite"))]
+mod accounts;
 #[cfg(any(feature = "docker", feature = "memory", feature = "process"))]
 mod page;
 
@@ -22,6 +24,8 @@ pub mod process;
 mod data_dir;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(feature = "server")]
+mod server_log;
 
 #[cfg(all(feature = "server", feature = "docker", feature = "process", feature = "sqlite"))]
 mod both;
@@ -31,14 +35,20 @@ mod executors;
 mod guest;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod local;
+#[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
+mod policy_dir;
 
 #[cfg(feature = "server")]
 pub use data_dir::{DataDir, DataDirError, ServerNote};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 pub use executors::{ExecutorChoice, Sandbox};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
-pub use local::{Guest, Local, LocalConfig, LocalError};
+pub use local::{Guest, Local, LocalConfig, LocalError, PolicyReload};
+#[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
+pub use policy_dir::{PolicyDirError, read_policies};
 #[cfg(any(feature = "docker", feature = "process"))]
 pub use runvoy_task::{Network, Secret};
 #[cfg(feature = "server")]
 pub use server::{ServeLimits, serve};
+#[cfg(feature = "server")]
+pub use server_log::{ServerLog, ServerLogLimits};

@@ -1,6 +1,7 @@
 //! One machine's Runvoy, wired: SQLite, containers or processes, log files, Cedar.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +14,23 @@ use runvoy_core::key::ApiKey;
 use runvoy_core::port::{BoxError, KeyStore, User};
 use runvoy_core::{Config, ReconcileOptions, Runvoy, http};
 use runvoy_task::Network;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::data_dir::DataDir;
 use crate::executors::{self, ExecutorChoice, Sandbox};
 use crate::guest::WithGuest;
 use crate::log_files::LogFiles;
+use crate::policy_dir::PolicyDir;
+use crate::server_log::ServerLog;
 use crate::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 
-/// What a front-end has to say. Nothing here is read from the environment.
-#[derive(Debug)]
+/// Time for starts that are under way.
+const LAST_STARTS: Duration = Duration::from_secs(5);
+/// Time for the last checkpoint.
+const ANCHOR: Duration = Duration::from_secs(5);
+
+/// What a front-end has to say. Nothing here is read from the environment. `Debug` shows no variable's value.
 pub struct LocalConfig {
     /// What runs commands.
     pub executor: ExecutorChoice,
@@ -44,6 +52,21 @@ pub struct LocalConfig {
     pub guest: Option<Guest>,
     /// Time between two passes of [`Runvoy::reconcile`].
     pub reconcile_every: Duration,
+    /// A directory of an organisation's own policies, which is followed.
+    pub policies: Option<PathBuf>,
+    /// The server's own log, for those who may read it.
+    pub server_log: Option<ServerLog>,
+}
+
+impl fmt::Debug for LocalConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalConfig")
+            .field("agent", &self.agent)
+            .field("run_as", &self.run_as)
+            .field("service", &self.service)
+            .field("policies", &self.policies)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An admin whose key is stored nowhere: for a process that is server and client in one.
@@ -75,6 +98,7 @@ pub struct Local {
     /// Stopped when dropped; the tasks that it looks after go on.
     background: JoinSet<()>,
     dir: DataDir,
+    reload: Arc<Notify>,
 }
 
 impl Local {
@@ -84,18 +108,28 @@ impl Local {
     pub async fn start(dir: DataDir, config: LocalConfig) -> Result<Self, LocalError> {
         let master_key =
             MasterKey::load_or_create(&dir.master_key()).map_err(failed("the master key is not usable"))?;
+        let checkpoint_key = master_key.checkpoint_key();
         let stores = SqliteStores::open(SqliteConfig { path: dir.database(), master_key })
             .map_err(failed("the database is not usable"))?;
         let (executor, sandbox) =
             executors::choose(&dir.executions(), &config).await.map_err(failed("no command could be run"))?;
         let logs = LogFiles::new(dir.executions()).map_err(failed("the log files are not usable"))?;
-        let runvoy = Runvoy::builder()
+        let policies = config.policies.as_deref().map(PolicyDir::open).transpose();
+        let policies = policies.map_err(failed("the policies are refused"))?;
+        let builtin = || Arc::new(CedarAuthorizer::builtin());
+        let mut builder = Runvoy::builder();
+        if let Some(log) = config.server_log {
+            builder = builder.trace(Arc::new(log));
+        }
+        let runvoy = builder
             .keys(with_guest(stores.key_store(), config.guest))
             .executions(stores.execution_store())
+            .locks(stores.lock_manager())
             .audit(stores.audit_log())
+            .checkpoint_key(checkpoint_key)
             .executor(executor)
             .logs(Arc::new(logs))
-            .authorizer(Arc::new(CedarAuthorizer::builtin()))
+            .authorizer(policies.as_ref().map_or_else(builtin, PolicyDir::authorizer))
             .config(config.service)
             .build()
             .map_err(failed("a port is missing"))?;
@@ -103,7 +137,16 @@ impl Local {
         // Who owns the data directory knows that nobody else is at a start that was left half done.
         let first = ReconcileOptions { attempt_silence: Duration::ZERO };
         background.spawn(runvoy.clone().tend(config.reconcile_every, first));
-        Ok(Self { runvoy, sandbox, background, dir })
+        let reload = Arc::new(Notify::new());
+        if let Some(policies) = policies {
+            background.spawn(policies.follow(runvoy.clone(), Arc::clone(&reload)));
+        }
+        Ok(Self { runvoy, sandbox, background, dir, reload })
+    }
+
+    /// What has the directory of policies read again.
+    pub fn policy_reload(&self) -> PolicyReload {
+        PolicyReload(Arc::clone(&self.reload))
     }
 
     /// The service.
@@ -126,24 +169,46 @@ impl Local {
         &self.dir
     }
 
-    /// Stops looking after tasks, which go on, and gives the data directory back.
+    /// Resolves if looking after tasks has ended, which it never should: whoever serves gives up then.
+    pub async fn background_ended(&mut self) {
+        if let Some(Err(error)) = self.background.join_next().await {
+            tracing::error!(%error, "the background work of the server has ended");
+        }
+    }
+
+    /// Stops looking after tasks, which go on, anchors the audit log, and gives the data directory back.
     pub async fn stop(mut self) {
         self.runvoy.drain();
+        if tokio::time::timeout(LAST_STARTS, self.runvoy.settled()).await.is_err() {
+            tracing::warn!("a start was cut off; the next server goes on with it");
+        }
         self.background.shutdown().await;
+        if !matches!(tokio::time::timeout(ANCHOR, self.runvoy.keep_people()).await, Ok(Ok(()))) {
+            tracing::warn!("who was seen in the last minute is not written down");
+        }
+        let anchored = tokio::time::timeout(ANCHOR, self.runvoy.checkpoint_audit()).await;
+        if !matches!(anchored, Ok(Ok(_))) {
+            tracing::warn!(
+                "audit log not anchored: what was written since the last checkpoint can be cut off unseen"
+            );
+        }
+    }
+}
+
+/// Asks for the directory of policies to be read again, soon; without one it does nothing.
+#[derive(Clone, Debug)]
+pub struct PolicyReload(Arc<Notify>);
+
+impl PolicyReload {
+    /// Asks.
+    pub fn ask(&self) {
+        self.0.notify_one();
     }
 }
 
 fn with_guest(keys: Arc<dyn KeyStore>, guest: Option<Guest>) -> Arc<dyn KeyStore> {
     let Some(Guest { email, key }) = guest else { return keys };
     let request_id = RequestId::random();
-    let user = User {
-        email,
-        role: Role::Admin,
-        created_at: SystemClock.now(),
-        revoked: false,
-        key_expires_at: None,
-        created_by_request_id: request_id,
-        modified_by_request_id: request_id,
-    };
+    let user = User::new(email, Role::Admin, SystemClock.now(), request_id);
     Arc::new(WithGuest { inner: keys, user, key: key.hash() })
 }

@@ -18,6 +18,7 @@ use runvoy_core::http::PeerAddress;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
 /// How patient a server is.
@@ -27,13 +28,20 @@ pub struct ServeLimits {
     pub connections: usize,
     /// Time for a client to send the head of a request, also between two requests of a connection.
     pub header_timeout: Duration,
+    /// Time for a client to take what is sent to it before its connection is closed. Who follows a log comes back and goes on.
+    pub write_timeout: Duration,
     /// Time for requests under way to end once the server is told to stop.
     pub drain: Duration,
 }
 
 impl Default for ServeLimits {
     fn default() -> Self {
-        Self { connections: 4096, header_timeout: Duration::from_secs(30), drain: Duration::from_secs(10) }
+        Self {
+            connections: 4096,
+            header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_mins(1),
+            drain: Duration::from_secs(10),
+        }
     }
 }
 
@@ -98,11 +106,13 @@ async fn connection(
     limits: ServeLimits,
     watcher: Watcher,
 ) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.write_timeout));
     let service = service_fn(move |request| handle(router.clone(), peer, request));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     if let Err(error) = watcher.watch(connection).await {
         // A client that went away is no failure of ours.
         tracing::debug!(%peer, %error, "connection ended early");

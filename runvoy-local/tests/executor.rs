@@ -213,6 +213,8 @@ async fn the_environment_is_layered_and_the_log_is_read() {
     tasks.executor.start(&start).await.unwrap();
     let ended = exit(&*tasks.executor, id).await;
     assert_eq!(ended.exit_code, Some(4));
+    let phases: Vec<_> = ended.phases.iter().map(|timing| timing.phase.as_str()).collect();
+    assert_eq!(phases, ["prepare", "command"], "as the agent measured them");
     let (text, complete) = log_of(&tasks.config.root, id).await;
     let work = tasks.dir(id).join(layout::WORK).canonicalize().unwrap();
     assert!(text.contains(&format!("true,mine,prod,{id}\n{}\n", work.display())), "{text}");
@@ -279,6 +281,37 @@ async fn a_killed_agent_leaves_nothing_that_runs() {
     }
 }
 
+/// The inner half of an agent, which is the command's parent.
+fn supervisor(tasks: &Processes, id: ExecutionId) -> Pid {
+    let dir = tasks.dir(id).canonicalize().unwrap();
+    let is_inner = |process: &fs::DirEntry| {
+        let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let mut arguments = arguments.split(|byte| *byte == 0).skip(1);
+        arguments.next() == Some(b"init") && arguments.next() == Some(dir.as_os_str().as_encoded_bytes())
+    };
+    let found = fs::read_dir("/proc").unwrap().flatten().find(is_inner).expect("a supervisor");
+    Pid::from_raw(found.file_name().to_str().unwrap().parse().unwrap()).unwrap()
+}
+
+/// What a command of the server's own user can do to those who watch it, where there is no namespace.
+#[tokio::test]
+async fn a_command_that_halts_its_supervisor_and_kills_the_keeper_is_stopped_all_the_same() {
+    let tasks = Processes::with(|config| config.isolation = Isolation::Subreaper);
+    let id = ExecutionId::random();
+    tasks.begin(&tasks.task(id, Act::Sleep)).await;
+    let keeper = tasks.agent_pid(id);
+    kill_process(supervisor(&tasks, id), Signal::STOP).unwrap();
+    kill_process(keeper, Signal::KILL).unwrap();
+    let began = Instant::now();
+    while matches!(describe(&*tasks.executor, id).await, TaskState::Running { .. } | TaskState::Unknown) {
+        assert!(began.elapsed() < Duration::from_secs(30), "it lives for ever");
+        // As every pass of reconciliation does.
+        tasks.executor.stop(id, Some(Duration::ZERO)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(processes_of(id), 0);
+}
+
 /// Both halves of the agent at once, so that nobody of its own is left to clean up.
 #[tokio::test]
 async fn orphans_of_a_dead_agent_are_killed_before_it_is_gone() {
@@ -286,21 +319,20 @@ async fn orphans_of_a_dead_agent_are_killed_before_it_is_gone() {
     let id = ExecutionId::random();
     tasks.begin(&tasks.task(id, Act::Daemon)).await;
     let outer = tasks.agent_pid(id);
-    let dir = tasks.dir(id).canonicalize().unwrap();
     kill_process(outer, Signal::STOP).unwrap();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let is_inner = arguments.split(|byte| *byte == 0).nth(1) == Some(b"init")
-            && arguments.split(|byte| *byte == 0).nth(2) == Some(dir.as_os_str().as_encoded_bytes());
-        if is_inner {
-            let pid = entry.file_name().to_str().unwrap().parse().unwrap();
-            kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-        }
-    }
+    kill_process(supervisor(&tasks, id), Signal::KILL).unwrap();
     kill_process(outer, Signal::KILL).unwrap();
     let state = until(&*tasks.executor, id, |state| !matches!(state, TaskState::Running { .. })).await;
     assert_eq!(state, TaskState::Gone);
     assert_eq!(processes_of(id), 0);
+}
+
+#[tokio::test]
+async fn a_disk_without_room_admits_nothing() {
+    let tasks = Processes::with(|config| config.least_free_disk = 101);
+    let refused = tasks.executor.admit().await;
+    let Err(ExecutorError::Busy { message }) = refused else { panic!("{refused:?}") };
+    assert!(message.contains("make room there"), "{message}");
 }
 
 #[tokio::test]
@@ -353,16 +385,23 @@ async fn commands_may_be_somebody_elses() {
     fs::set_permissions(root.path(), open_to_all).unwrap();
     let mut config = ProcessConfig::new(root.path().join("data"), agent());
     config.run_as = Some("nobody".to_owned());
-    config.base_env = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").unwrap())]);
+    config.base_env = BTreeMap::from([
+        ("PATH".to_owned(), std::env::var("PATH").unwrap()),
+        ("HOME".to_owned(), "/root".to_owned()),
+    ]);
     let executor = open(&config);
     let id = ExecutionId::random();
     executor
-        .start(&task(id, "id -un; : > file && ls; ls .. 2>&1 | grep -c denied; cat ../gate; true"))
+        .start(&task(
+            id,
+            "id -un; : > file && ls; ls .. 2>&1 | grep -c denied; cat ../gate; echo $USER $LOGNAME $HOME",
+        ))
         .await
         .unwrap();
     assert_eq!(exit(&*executor, id).await.exit_code, Some(0));
     let (text, _) = log_of(&config.root, id).await;
     assert!(text.contains("nobody\nfile\n1\n"), "{text}");
+    assert!(text.contains("nobody nobody /") && !text.contains("/root"), "{text}");
     assert!(!text.contains("claimed"), "{text}");
     config.run_as = Some("no-such-user".to_owned());
     let refused = ProcessExecutor::new(config, Arc::new(SystemClock)).err();

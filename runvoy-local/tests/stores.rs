@@ -6,9 +6,9 @@
 mod memory {
     use std::sync::Arc;
 
-    use runvoy_core::port::{AuditLog, ExecutionStore, KeyStore};
+    use runvoy_core::port::{AuditLog, ExecutionStore, KeyStore, LockManager};
     use runvoy_core::testing::Subject;
-    use runvoy_local::memory::{MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore};
+    use runvoy_local::memory::{MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLockManager};
 
     mod keys {
         use super::*;
@@ -28,6 +28,15 @@ mod memory {
         runvoy_core::execution_store_suite!(make);
     }
 
+    mod locks {
+        use super::*;
+
+        async fn make() -> Subject<dyn LockManager> {
+            Subject::new(Arc::new(MemoryLockManager::new()))
+        }
+        runvoy_core::lock_manager_suite!(make);
+    }
+
     mod audit {
         use super::*;
 
@@ -43,7 +52,7 @@ mod sqlite {
     use std::path::Path;
     use std::sync::Arc;
 
-    use runvoy_core::port::{AuditLog, ExecutionStore, KeyStore};
+    use runvoy_core::port::{AuditLog, ExecutionStore, KeyStore, LockManager};
     use runvoy_core::testing::Subject;
     use runvoy_local::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 
@@ -75,6 +84,15 @@ mod sqlite {
             subject(SqliteStores::execution_store)
         }
         runvoy_core::execution_store_suite!(make);
+    }
+
+    mod locks {
+        use super::*;
+
+        async fn make() -> Subject<dyn LockManager> {
+            subject(SqliteStores::lock_manager)
+        }
+        runvoy_core::lock_manager_suite!(make);
     }
 
     mod audit {

@@ -25,12 +25,14 @@ pub const OLDEST_READABLE_VERSION: u32 = 1;
 #[non_exhaustive]
 pub enum FormatError {
     /// The bytes are not JSON of the expected shape.
-    #[error("malformed {what}")]
+    #[error("malformed {what}, at line {line}, column {column}")]
     Malformed {
         /// Which document.
         what: &'static str,
-        /// The parser's own error; it names a position, never a value.
-        source: serde_json::Error,
+        /// Where; the parser's own words may hold a value.
+        line: usize,
+        /// Where in the line.
+        column: usize,
     },
     /// The document is of a version that this reader does not know.
     #[error(
@@ -50,7 +52,11 @@ fn from_json<T: serde::de::DeserializeOwned>(
     bytes: &[u8],
     version: impl Fn(&T) -> u32,
 ) -> Result<T, FormatError> {
-    let value: T = serde_json::from_slice(bytes).map_err(|source| FormatError::Malformed { what, source })?;
+    let value: T = serde_json::from_slice(bytes).map_err(|error| FormatError::Malformed {
+        what,
+        line: error.line(),
+        column: error.column(),
+    })?;
     match version(&value) {
         OLDEST_READABLE_VERSION..=FORMAT_VERSION => Ok(value),
         version => Err(FormatError::Version { what, version }),

@@ -6,7 +6,7 @@ use super::Setup;
 use super::page::timed;
 use crate::client::{Connection, request};
 use crate::figures::{Row, Samples, median};
-use crate::server::Server;
+use crate::server::{Noop, Server};
 use crate::{Result, noop};
 
 const FEW: u32 = 1_000;
@@ -25,7 +25,7 @@ pub(super) async fn list(setup: &Setup) -> Result<Vec<Row>> {
         noop::fill(dir, *records).await?;
     }
     for (dir, _) in &dirs {
-        let server = Server::noop(dir)?;
+        let server = Server::noop(dir, Noop::default())?;
         let mut connection = Connection::open(server.address).await?;
         let page = connection.json(&newest(), 200).await?;
         if page.as_array().map(Vec::len) != Some(NEWEST) {

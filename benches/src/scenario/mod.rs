@@ -2,10 +2,12 @@
 
 mod follow;
 mod list;
+mod locks;
 mod logs;
 mod page;
 mod process;
 mod requests;
+mod shell;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,12 +23,20 @@ use crate::{Result, machine};
 pub(crate) enum Scenario {
     /// `POST /run`, durable, without anything that runs: 64 clients, and one
     Run,
+    /// `POST /run` with a free lock and 500 policies
+    FreeLocks,
+    /// A thousand in line for one lock
+    Line,
     /// Status reads by 64 clients
     Status,
     /// A route that answers the same to everybody, by 64 clients
     Constant,
     /// From `POST /run` to the command's first line at a follower
     FirstLine,
+    /// From a prompt without a newline to its reader
+    Prompt,
+    /// A kill of a command that ignores it
+    Kill,
     /// Lines through agent, segments, server and one follower
     Lines,
     /// A hundred followers of one execution
@@ -63,11 +73,15 @@ impl Setup {
 }
 
 impl Scenario {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 16] = [
         Self::Constant,
         Self::Status,
         Self::Run,
+        Self::FreeLocks,
+        Self::Line,
         Self::FirstLine,
+        Self::Prompt,
+        Self::Kill,
         Self::Lines,
         Self::Followers,
         Self::Page,
@@ -95,7 +109,11 @@ impl Scenario {
             Self::Constant => requests::constant(setup).await,
             Self::Status => requests::status(setup).await,
             Self::Run => requests::run(setup).await,
+            Self::FreeLocks => locks::free(setup).await,
+            Self::Line => locks::line(setup).await,
             Self::FirstLine => follow::first_line(setup).await,
+            Self::Prompt => shell::prompt(setup).await,
+            Self::Kill => shell::kill(setup).await,
             Self::Lines => logs::lines(setup).await,
             Self::Followers => logs::followers(setup).await,
             Self::Page => page::page(setup).await,

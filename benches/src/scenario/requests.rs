@@ -11,7 +11,7 @@ use crate::Result;
 use crate::client::{Connection, request};
 use crate::figures::{Row, median, time};
 use crate::load::{Load, Outcome};
-use crate::server::Server;
+use crate::server::{Noop, Server};
 
 const CLIENTS: usize = 64;
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -43,7 +43,7 @@ fn load(server: &Server, setup: &Setup, clients: usize, status: u16) -> Load {
 
 pub(super) async fn constant(setup: &Setup) -> Result<Vec<Row>> {
     let home = setup.home()?;
-    let server = Server::noop(&home.path().join("data"))?;
+    let server = Server::noop(&home.path().join("data"), Noop::default())?;
     let mut rounds = Vec::new();
     for _ in 0..setup.rounds {
         rounds.push(load(&server, setup, CLIENTS, 200).drive(&health()).await?);
@@ -60,7 +60,7 @@ pub(super) async fn constant(setup: &Setup) -> Result<Vec<Row>> {
 
 pub(super) async fn status(setup: &Setup) -> Result<Vec<Row>> {
     let home = setup.home()?;
-    let server = Server::noop(&home.path().join("data"))?;
+    let server = Server::noop(&home.path().join("data"), Noop::default())?;
     let mut connection = Connection::open(server.address).await?;
     let mut reads = Vec::new();
     for _ in 0..RECORDS {
@@ -90,7 +90,7 @@ pub(super) async fn status(setup: &Setup) -> Result<Vec<Row>> {
 
 pub(super) async fn run(setup: &Setup) -> Result<Vec<Row>> {
     let home = setup.home()?;
-    let server = Server::noop(&home.path().join("data"))?;
+    let server = Server::noop(&home.path().join("data"), Noop::default())?;
     let (body, health): (Arc<[Bytes]>, _) = ([run_body()].into(), health());
     let (mut constants, mut many, mut one) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..setup.rounds {

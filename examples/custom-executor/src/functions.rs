@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use runvoy_core::clock::{Clock as _, SystemClock};
-use runvoy_core::execution::TaskHandle;
-use runvoy_core::id::ExecutionId;
-use runvoy_core::port::{Capabilities, Claim, Executor, ExecutorError, StartTask, TaskExit, TaskState};
+use runvoy_core::port::{Claim, Executor, ExecutorError, Refused, StartTask, TaskExit, TaskState};
+use runvoy_core::{execution::TaskHandle, id::ExecutionId};
 use runvoy_task::{CommandLine, EndReason};
 
 /// Commands that are functions of this program, by name; each answers its exit code.
@@ -21,16 +20,18 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[async_trait::async_trait]
 impl Executor for Functions {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
-    }
     async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
-        let refused = || ExecutorError::Refused { message: "there is no such function".into(), source: None };
+        let refused = || ExecutorError::Refused {
+            of: Refused::Start,
+            message: "there is no such function".into(),
+            source: None,
+        };
         let CommandLine::Shell(name) = &task.request.command else { return Err(refused()) };
         let work = (self.0)(name).ok_or_else(refused)?;
         lock(&self.1).entry(task.id).or_insert_with(|| {
             let started_at = SystemClock.now();
-            let state = Arc::new(Mutex::new(TaskState::Running { started_at, handle: None, image_digest: None }));
+            let state =
+                Arc::new(Mutex::new(TaskState::Running { started_at, handle: None, image_digest: None }));
             let run = tokio::spawn(tokio::time::timeout(task.request.timeout, work));
             let job = (Arc::clone(&state), run.abort_handle());
             tokio::spawn(async move {
@@ -40,7 +41,16 @@ impl Executor for Functions {
                     Err(_) => (143, EndReason::Stopped),
                 };
                 let (exit_code, finished_at) = (Some(code), SystemClock.now());
-                let exit = TaskExit { exit_code, reason, message: None, started_at, finished_at, log: None };
+                let exit = TaskExit {
+                    exit_code,
+                    reason,
+                    message: None,
+                    started_at,
+                    finished_at,
+                    log: None,
+                    image_digest: None,
+                    phases: vec![],
+                };
                 *lock(&state) = TaskState::Exited(Box::new(exit));
             });
             Some(job)
@@ -57,8 +67,7 @@ impl Executor for Functions {
     }
     async fn describe(&self, ids: &[ExecutionId]) -> Result<Vec<TaskState>, ExecutorError> {
         let gates = lock(&self.1);
-        let state =
-            |id| gates.get(id).and_then(Option::as_ref).map_or(TaskState::Gone, |job| lock(&job.0).clone());
-        Ok(ids.iter().map(state).collect())
+        let jobs = ids.iter().map(|id| gates.get(id)?.as_ref());
+        Ok(jobs.map(|job| job.map_or(TaskState::Gone, |job| lock(&job.0).clone())).collect())
     }
 }

@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut stdout = std::io::stdout();
     while let Some(item) = follow.next().await? {
         match item {
-            FollowItem::Status(_) => {}
+            FollowItem::Status { .. } => {}
             FollowItem::Page(page) => {
                 page.page().blocks().try_for_each(|block| stdout.write_all(&block.bytes))?;
             }

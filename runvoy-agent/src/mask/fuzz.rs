@@ -15,7 +15,7 @@ struct Secret {
 }
 
 fn plain() -> impl Strategy<Value = Secret> {
-    r#"[!-~]{4,60}|[ -~é✓]{8,40}|[a-f0-9]{32}|[A-Za-z0-9+/]{20,44}={0,2}|[a-z]+://[a-z]+:[!-~]{8,20}@[a-z.]{4,12}"#
+    r"[!-~]{4,60}|[ -~é✓]{8,40}|[a-f0-9]{32}|[A-Za-z0-9+/]{20,44}={0,2}|[a-z]+://[a-z]+:[!-~]{8,20}@[a-z.]{4,12}"
         .prop_filter("blanks alone are no secret", |whole| whole.trim().chars().count() >= 4)
         .prop_map(|whole| Secret { parts: vec![whole.trim().to_owned()], whole })
 }

@@ -91,7 +91,7 @@ fn line(kind: u64, dice: &mut Dice, out: &mut String) {
         big % 60,
         number % 60
     );
-    *out += &match kind {
+    let line = match kind {
         0 => format!(
             "   Compiling {word}-{other} v{}.{}.{number} (/builds/{word}/{short})\n",
             big % 9,
@@ -125,4 +125,5 @@ fn line(kind: u64, dice: &mut Dice, out: &mut String) {
             hex.get(12..20).unwrap_or_default()
         ),
     };
+    *out += &line;
 }

@@ -2,13 +2,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use runvoy_core::address::AddressRange;
 
-use super::run::RunOptions;
+use super::run::{CommandArgs, RunOptions};
 
 /// Run Runvoy on this machine, without a cloud
 #[derive(Debug, Subcommand)]
 pub(crate) enum LocalCommand {
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     Run(Box<LocalRunArgs>),
 }
 
@@ -28,7 +29,29 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) allow_unsandboxed: bool,
     #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    /// Directory of policies (`*.cedar`) beside the built-in ones; read again when it changes and on SIGHUP
+    #[arg(long, value_name = "DIR")]
+    pub(crate) policies: Option<PathBuf>,
+    #[command(flatten)]
     pub(crate) place: PlaceArgs,
+}
+
+/// How many requests are let in. This machine itself counts as no address.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LimitArgs {
+    /// Requests a second with one key, ten times as many at once; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    pub(crate) rate_per_key: u32,
+    /// Requests a second from one address, ten times as many at once; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    pub(crate) rate_per_address: u32,
+    /// Unknown keys and claim tokens a minute from one address; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub(crate) failures_per_address: u32,
+    /// Proxy whose `X-Forwarded-For` is believed: an address or a range such as `10.0.0.0/8` (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) trusted_proxy: Vec<AddressRange>,
 }
 
 /// Run a command on this machine, without a server
@@ -40,9 +63,8 @@ pub(crate) struct LocalRunArgs {
     pub(crate) place: PlaceArgs,
     #[command(flatten)]
     pub(crate) options: RunOptions,
-    /// Command and its arguments
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
-    pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) command: CommandArgs,
 }
 
 /// Where state is kept and how commands run.
@@ -60,6 +82,10 @@ pub(crate) struct PlaceArgs {
     /// Run commands as processes of this user, which only root can; the supervisor of a command stays root
     #[arg(long, value_name = "USER")]
     pub(crate) run_as: Option<String>,
+    /// Variable of this environment that every command gets; without it they get PATH, HOME, USER, LOGNAME, SHELL,
+    /// LANG, LC_*, TZ and TMPDIR (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pass_env: Vec<String>,
 }
 
 /// What runs commands on this machine.
@@ -67,7 +93,7 @@ pub(crate) struct PlaceArgs {
 pub(crate) enum ExecutorChoice {
     /// Containers where a Docker engine answers, else processes
     Auto,
-    /// Containers of the Docker engine that DOCKER_HOST names, else of the one at the usual place
+    /// Containers of the Docker engine that `DOCKER_HOST` names, else of the one at the usual place
     Docker,
     /// Processes of this machine
     Process,

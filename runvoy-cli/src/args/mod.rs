@@ -1,19 +1,33 @@
 //! Arguments, as clap reads them. Doc comments here are the help text.
 
+mod audit;
 #[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
+mod locks;
+mod people;
+mod playbook;
+mod policies;
 mod records;
 mod run;
 mod setup;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use audit::{AuditArgs, AuditCommand, AuditVerifyArgs};
 #[cfg(all(feature = "local", target_os = "linux"))]
-pub(crate) use local::{ExecutorChoice, LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
-pub(crate) use records::{
-    HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, WaitArgs, WhoamiArgs,
+pub(crate) use local::{ExecutorChoice, LimitArgs, LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
+pub(crate) use locks::{LocksCommand, LocksListArgs, LocksReleaseArgs, LocksShowArgs};
+pub(crate) use people::{
+    ClaimArgs, UsersCommand, UsersCreateArgs, UsersListArgs, UsersRevokeArgs, UsersRotateArgs,
 };
-pub(crate) use run::{RunArgs, RunOptions};
+pub(crate) use playbook::{PlaybookCommand, PlaybookListArgs, PlaybookRunArgs, PlaybookShowArgs};
+#[cfg(all(feature = "local", target_os = "linux"))]
+pub(crate) use policies::PoliciesCheckArgs;
+pub(crate) use policies::{CanIArgs, PoliciesCommand, PoliciesExplainArgs, PoliciesListArgs};
+pub(crate) use records::{
+    HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, TraceArgs, WaitArgs, WhoamiArgs, WhyArgs,
+};
+pub(crate) use run::{CommandArgs, OnLockHeld, RunArgs, RunManner, RunOptions};
 pub(crate) use setup::{CompletionsArgs, ConfigureArgs, DocsArgs, DocsFormat, VersionArgs};
 
 /// Run commands in ephemeral containers, without holding anybody's cloud credentials.
@@ -88,11 +102,24 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     Logs(LogsArgs),
     Status(StatusArgs),
+    Why(WhyArgs),
     List(ListArgs),
     Kill(KillArgs),
+    #[command(subcommand)]
+    Locks(LocksCommand),
+    #[command(subcommand)]
+    Users(UsersCommand),
+    Claim(ClaimArgs),
     Wait(WaitArgs),
+    #[command(subcommand)]
+    Playbook(Box<PlaybookCommand>),
     Health(HealthArgs),
     Whoami(WhoamiArgs),
+    Audit(AuditArgs),
+    Trace(TraceArgs),
+    CanI(Box<CanIArgs>),
+    #[command(subcommand)]
+    Policies(PoliciesCommand),
     Configure(ConfigureArgs),
     #[cfg(all(feature = "local", target_os = "linux"))]
     #[command(subcommand)]
@@ -128,13 +155,13 @@ mod tests {
 
     #[test]
     fn what_follows_the_first_word_is_the_commands() {
-        assert_eq!(run(&["ls", "-la"]).unwrap().command, ["ls", "-la"]);
+        assert_eq!(run(&["ls", "-la"]).unwrap().command.words, ["ls", "-la"]);
         assert_eq!(
-            run(&["-e", "A=1", "ls", "--quiet", "-e", "B"]).unwrap().command,
+            run(&["-e", "A=1", "ls", "--quiet", "-e", "B"]).unwrap().command.words,
             ["ls", "--quiet", "-e", "B"]
         );
-        assert_eq!(run(&["--detach", "--", "-x", "--help"]).unwrap().command, ["-x", "--help"]);
-        assert_eq!(run(&["ls", "--", "x"]).unwrap().command, ["ls", "--", "x"]);
+        assert_eq!(run(&["--detach", "--", "-x", "--help"]).unwrap().command.words, ["-x", "--help"]);
+        assert_eq!(run(&["ls", "--", "x"]).unwrap().command.words, ["ls", "--", "x"]);
         assert!(run(&["--bogus", "ls"]).is_err());
         assert!(run(&[]).is_err());
     }

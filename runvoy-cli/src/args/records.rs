@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use runvoy_core::id::IdPrefix;
+use runvoy_core::id::{IdPrefix, LockName, RequestId};
 use runvoy_core::state::Status;
 
 use super::{OutputArgs, OutputFormat};
@@ -51,6 +51,16 @@ pub(crate) struct StatusArgs {
     pub(crate) output: OutputArgs,
 }
 
+/// Say why an execution waits, was denied, failed or was slow, and what to do about it
+#[derive(Args, Clone, Debug)]
+pub(crate) struct WhyArgs {
+    /// Execution: its id, or the first 6 or more characters of it
+    #[arg(value_name = "ID")]
+    pub(crate) id: IdPrefix,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
 /// List executions, newest first
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ListArgs {
@@ -66,6 +76,9 @@ pub(crate) struct ListArgs {
     /// Only this user's
     #[arg(long, value_name = "EMAIL")]
     pub(crate) user: Option<String>,
+    /// Only those that want, hold or held this lock
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lock: Option<LockName>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -110,6 +123,18 @@ pub(crate) struct WaitArgs {
 /// Ask the server whether it is well
 #[derive(Args, Clone, Debug)]
 pub(crate) struct HealthArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Show what the server's own log says of a request, and what the request was about
+///
+/// An answer names its request in the header `X-Request-Id`, which `--debug` shows.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct TraceArgs {
+    /// Request
+    #[arg(value_name = "REQUEST_ID")]
+    pub(crate) request: RequestId,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

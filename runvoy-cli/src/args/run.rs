@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use runvoy_core::id::{LockName, SecretName};
 
 /// Run a command, stream its output, and exit with its exit code
 ///
@@ -14,6 +15,15 @@ use clap::Args;
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) options: RunOptions,
+    #[command(flatten)]
+    pub(crate) manner: RunManner,
+    #[command(flatten)]
+    pub(crate) command: CommandArgs,
+}
+
+/// How the client goes about a run.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunManner {
     /// Print the execution's id and return at once
     #[arg(long)]
     pub(crate) detach: bool,
@@ -23,9 +33,26 @@ pub(crate) struct RunArgs {
     /// Key under which a repeated request starts nothing new; random otherwise
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
+}
+
+/// The command of a run.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CommandArgs {
+    /// Take CMD as an argument vector and run it without a shell
+    #[arg(long)]
+    pub(crate) no_shell: bool,
     /// Command and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
-    pub(crate) command: Vec<String>,
+    pub(crate) words: Vec<String>,
+}
+
+/// What an execution does when its lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum OnLockHeld {
+    /// It is refused
+    Fail,
+    /// It waits in line
+    Queue,
 }
 
 /// What a command runs with, here or on a server.
@@ -40,6 +67,30 @@ pub(crate) struct RunOptions {
     /// File of `NAME=VALUE` lines, read as `docker run` does: nothing is unquoted
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
+    /// Secret that the command gets as a variable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) secret: Vec<SecretName>,
+    /// Git repository to start in
+    #[arg(long, short, value_name = "URL")]
+    pub(crate) git_repo: Option<String>,
+    /// Its branch, tag or commit
+    #[arg(long, short = 'r', value_name = "REF")]
+    pub(crate) git_ref: Option<String>,
+    /// Directory of it to start in
+    #[arg(long, short = 'p', value_name = "PATH")]
+    pub(crate) git_path: Option<String>,
+    /// Lock to hold while the command runs: two that hold the same never run at the same time
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lock: Option<LockName>,
+    /// What to do if the lock is held [default: fail]
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) on_lock_held: Option<OnLockHeld>,
+    /// Wait in line for the lock: short for `--on-lock-held queue`
+    #[arg(long, conflicts_with = "on_lock_held")]
+    pub(crate) wait: bool,
+    /// How long to wait in line at most [default: 1h]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    pub(crate) max_wait: Option<Duration>,
     /// How long the command may run, such as `90s`, `10m` or `1h30m` [default: the server's, 1h]
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     pub(crate) timeout: Option<Duration>,
@@ -49,9 +100,6 @@ pub(crate) struct RunOptions {
     /// Signal that asks the command to stop [default: TERM]
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<String>,
-    /// Take CMD as an argument vector and run it without a shell
-    #[arg(long)]
-    pub(crate) no_shell: bool,
     /// CPU units, 1024 a core
     #[arg(long, value_name = "UNITS")]
     pub(crate) cpu: Option<u64>,

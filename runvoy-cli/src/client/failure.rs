@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use http::StatusCode;
-use runvoy_core::api::ErrorBody;
+use runvoy_core::api::{ErrorBody, code};
 
 use super::transport::BoxError;
 use crate::error::{CliError, Kind};
@@ -44,6 +44,9 @@ pub(crate) fn refusal(status: StatusCode, body: &[u8], endpoint: &Endpoint) -> C
         Some(details) => shown(&format!("{}: {details}", body.error)),
         None => shown(&body.error),
     };
+    if body.code.as_deref() == Some(code::LOCK_HELD) {
+        return CliError::new(Kind::TryLater, shown(&body.details.unwrap_or(body.error)));
+    }
     let kind = kind_of(status);
     match kind {
         Kind::Denied if status == StatusCode::UNAUTHORIZED => {
@@ -51,7 +54,7 @@ pub(crate) fn refusal(status: StatusCode, body: &[u8], endpoint: &Endpoint) -> C
                 .hint("run `runvoy configure`, or set RUNVOY_API_KEY")
         }
         Kind::Denied => CliError::new(kind, format!("you are not allowed to do this ({said})"))
-            .hint("ask an admin; `runvoy whoami` shows your role"),
+            .hint("ask an admin; `runvoy whoami` shows your role, `runvoy can-i` what it allows"),
         Kind::NotFound => CliError::new(kind, format!("there is no such thing ({said})"))
             .hint("`runvoy list` shows what there is"),
         Kind::TryLater => {

@@ -71,6 +71,11 @@ pub(crate) struct Document<T> {
 }
 
 impl<T> Document<T> {
+    /// The bytes as they came.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The server's own JSON and a newline.
     pub(crate) fn json(&self) -> Vec<u8> {
         [self.bytes.trim_ascii(), b"\n"].concat()
@@ -105,6 +110,32 @@ impl Client {
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Document<T>, CliError> {
         let response = self.send(&Call::get(path)).await.map_err(|e| self.unreachable(e))?;
         self.document(response).await
+    }
+
+    /// Posts a request that is not repeated.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<Document<T>, CliError> {
+        let call = Call { method: Method::POST, body: to_json(request)?, ..Call::get(path) };
+        let response = self.send(&call).await.map_err(|e| self.unreachable(e))?;
+        self.document(response).await
+    }
+
+    /// Deletes something that answers with a document.
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<Document<T>, CliError> {
+        let call = Call { method: Method::DELETE, ..Call::get(path) };
+        let response = self.send(&call).await.map_err(|e| self.unreachable(e))?;
+        self.document(response).await
+    }
+
+    /// Gets a document of JSON lines.
+    pub(crate) async fn lines(&self, path: &str) -> Result<Document<Vec<serde_json::Value>>, CliError> {
+        let call = Call { accept: "application/x-ndjson", ..Call::get(path) };
+        let response = self.send(&call).await.map_err(|e| self.unreachable(e))?;
+        let parse = |bytes: &[u8]| serde_json::Deserializer::from_slice(bytes).into_iter().collect();
+        self.parsed(response, parse).await
     }
 
     /// The record of an execution, named by the beginning of its id.
@@ -218,6 +249,14 @@ impl Client {
     }
 
     async fn document<T: DeserializeOwned>(&self, response: Response<Body>) -> Result<Document<T>, CliError> {
+        self.parsed(response, |bytes| serde_json::from_slice(bytes)).await
+    }
+
+    async fn parsed<T>(
+        &self,
+        response: Response<Body>,
+        parse: impl FnOnce(&[u8]) -> serde_json::Result<T>,
+    ) -> Result<Document<T>, CliError> {
         let (head, body) = response.into_parts();
         let mut body = Limited::new(body, DOCUMENT_BYTES);
         let mut bytes = Vec::new();
@@ -232,7 +271,7 @@ impl Client {
         if !head.status.is_success() {
             return Err(failure::refusal(head.status, &bytes, &self.endpoint).request(request_id(&head)));
         }
-        let value = serde_json::from_slice(&bytes)
+        let value = parse(&bytes)
             .map_err(|e| failure::no_runvoy(&self.endpoint).because(e).request(request_id(&head)))?;
         Ok(Document { value, bytes: bytes.into() })
     }

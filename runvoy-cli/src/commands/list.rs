@@ -40,6 +40,9 @@ fn query(args: &ListArgs) -> String {
     if let Some(user) = &args.user {
         query.append_pair("user", user);
     }
+    if let Some(lock) = &args.lock {
+        query.append_pair("lock", lock.as_str());
+    }
     query.finish()
 }
 

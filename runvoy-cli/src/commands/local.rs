@@ -2,9 +2,15 @@
 
 mod in_process;
 mod place;
+mod preset;
 mod serve;
 
-use tracing_subscriber::EnvFilter;
+use std::io::IsTerminal as _;
+
+use runvoy_local::ServerLog;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use super::{Context, no_runtime};
 use crate::args::LocalCommand;
@@ -13,29 +19,31 @@ use crate::error::{CliError, Kind};
 
 /// The commands.
 pub(crate) fn local(context: &Context, command: &LocalCommand) -> Result<u8, CliError> {
+    // While there is one thread: it may start the program again.
+    let preset = if matches!(command, LocalCommand::Serve(_)) { preset::take()? } else { None };
     // The server's work must not wait for the client's, nor the other way round.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| no_runtime(&e))?;
     runtime.block_on(async {
         match command {
-            LocalCommand::Serve(args) => {
-                log("info");
-                serve::serve(context, args).await
-            }
+            LocalCommand::Serve(args) => serve::serve(context, args, preset).await,
             LocalCommand::Run(args) => {
-                log("off");
+                log("off", None);
                 in_process::run(context, args).await
             }
         }
     })
 }
 
-/// The server's own log, on stderr.
-fn log(level: &str) {
+/// The server's own log, on stderr, and in its data directory where that is wanted.
+fn log(level: &str, file: Option<&ServerLog>) {
     let filter = EnvFilter::builder().with_env_var(env_vars::LOG).try_from_env();
     let filter = filter.unwrap_or_else(|_| EnvFilter::new(level));
     // Only the first subscriber of a process counts, and there is no other.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os(env_vars::NO_COLOR).is_none();
+    let stderr = tracing_subscriber::fmt::layer().with_ansi(is_coloured).with_writer(std::io::stderr);
+    let stderr = stderr.with_filter(filter);
+    let _ = tracing_subscriber::registry().with(stderr).with(file.map(ServerLog::layer)).try_init();
 }
 
 /// A failure to get the server going.

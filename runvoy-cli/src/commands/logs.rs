@@ -3,14 +3,11 @@
 mod pages;
 mod render;
 
-use jiff::Timestamp;
-use runvoy_core::clock::{Clock as _, SystemClock};
-
-use super::Context;
+use super::{Context, since};
 use crate::args::{LogFormat, LogsArgs};
 use crate::client::stream::{FirstTry, Follow, FollowOptions, Format, Item};
-use crate::error::{CliError, Kind};
-use crate::{duration, exit};
+use crate::error::CliError;
+use crate::exit;
 use render::{JsonShape, Renderer, Style};
 
 /// The command.
@@ -55,17 +52,4 @@ async fn follow(context: &Context, mut log: Follow<'_>, mut renderer: Renderer) 
             }
         }
     }
-}
-
-/// A time, or a length of time before now, as milliseconds since the Unix epoch.
-fn since(text: &str) -> Result<i64, CliError> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time.as_millisecond());
-    }
-    let ago = duration::parse(text).map_err(|_| {
-        CliError::new(Kind::Usage, format!("`{text}` is neither a time nor a length of time"))
-            .hint("write `2026-01-05T10:00:00Z` or `10m`")
-    })?;
-    let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
-    Ok(SystemClock.now().as_millisecond().saturating_sub(ago))
 }

@@ -8,7 +8,8 @@ use runvoy_core::id::{ExecutionId, RequestId};
 use runvoy_core::state::Status;
 
 use super::Context;
-use crate::args::{RunArgs, RunOptions};
+use super::status::queued;
+use crate::args::{CommandArgs, OnLockHeld, RunArgs, RunManner, RunOptions};
 use crate::client::Client;
 use crate::client::stream::{FirstTry, Follow, FollowOptions, Format, Item};
 use crate::error::{CliError, Kind};
@@ -42,39 +43,79 @@ pub(crate) struct RunSettings {
 }
 
 impl RunSettings {
-    /// From the options and the caller's environment.
+    /// From a command, the options and the caller's environment.
     pub(crate) fn new(
         options: &RunOptions,
-        words: &[String],
+        command: &CommandArgs,
         environment: &variables::Environment,
     ) -> Result<Self, CliError> {
-        let command = if options.no_shell { Command::Args(words.to_vec()) } else { quote::shell(words)? };
+        let words = &command.words;
+        let command = if command.no_shell { Command::Args(words.clone()) } else { quote::shell(words)? };
+        Self::over(RunRequest::new(command), options, environment)
+    }
+
+    /// From a request, with the options and the caller's environment over it.
+    pub(crate) fn over(
+        base: RunRequest,
+        options: &RunOptions,
+        environment: &variables::Environment,
+    ) -> Result<Self, CliError> {
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
+        let secrets = options.secret.iter().map(ToString::to_string);
         let request = RunRequest {
-            image: options.image.clone(),
-            env: variables::collect(&options.env_file, &options.env, environment)?,
-            timeout: options.timeout.map(|timeout| timeout.as_secs()),
-            grace: options.grace.map(|grace| grace.as_secs()),
-            stop_signal: options.stop_signal.clone(),
-            cpu: options.cpu,
-            memory: options.memory,
-            ..RunRequest::new(command)
+            image: options.image.clone().or(base.image),
+            env: variables::collect(base.env, &options.env_file, &options.env, environment)?,
+            secrets: base.secrets.into_iter().chain(secrets).collect(),
+            git_repo: options.git_repo.clone().or(base.git_repo),
+            git_ref: options.git_ref.clone().or(base.git_ref),
+            git_path: options.git_path.clone().or(base.git_path),
+            timeout: seconds(options.timeout).or(base.timeout),
+            grace: seconds(options.grace).or(base.grace),
+            stop_signal: options.stop_signal.clone().or(base.stop_signal),
+            lock: options.lock.as_ref().map(ToString::to_string).or(base.lock),
+            on_lock_held: when_held(options).map(str::to_owned).or(base.on_lock_held),
+            max_wait: seconds(options.max_wait).or(base.max_wait),
+            cpu: options.cpu.or(base.cpu),
+            memory: options.memory.or(base.memory),
+            ..base
         };
+        if request.lock.is_none() && (request.on_lock_held.is_some() || request.max_wait.is_some()) {
+            let what = "there is no lock to wait for, or to be refused";
+            return Err(CliError::new(Kind::Usage, what).hint("name one with `--lock`"));
+        }
         let idempotency_key = RequestId::random().to_string();
         Ok(Self { request, idempotency_key, on_interrupt: OnInterrupt::Detach })
     }
 }
 
+fn when_held(options: &RunOptions) -> Option<&'static str> {
+    match (options.wait, options.on_lock_held) {
+        (true, _) | (_, Some(OnLockHeld::Queue)) => Some("queue"),
+        (false, Some(OnLockHeld::Fail)) => Some("fail"),
+        (false, None) => None,
+    }
+}
+
 /// The command.
 pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<u8, CliError> {
-    let mut settings = RunSettings::new(&args.options, &args.command, &std::env::vars_os().collect())?;
-    if args.stop_on_interrupt {
+    let settings = RunSettings::new(&args.options, &args.command, &std::env::vars_os().collect())?;
+    go(context, settings, &args.manner).await
+}
+
+/// Runs what was put together, as the caller wants to go about it.
+pub(crate) async fn go(
+    context: &Context,
+    mut settings: RunSettings,
+    manner: &RunManner,
+) -> Result<u8, CliError> {
+    if manner.stop_on_interrupt {
         settings.on_interrupt = OnInterrupt::Kill;
     }
-    if let Some(key) = &args.idempotency_key {
+    if let Some(key) = &manner.idempotency_key {
         settings.idempotency_key.clone_from(key);
     }
     let client = context.client()?;
-    if args.detach {
+    if manner.detach {
         let answer = client.run(&settings.request, &settings.idempotency_key).await?;
         context.printer.data_line(&answer.value.execution_id.to_string())?;
         return Ok(exit::OK);
@@ -102,7 +143,15 @@ pub(crate) async fn execute(
         }
     };
     let id = answer.execution_id;
-    progress.set(&format!("{} {}", Short(id), answer.status.as_str().to_lowercase()));
+    let status = StatusData {
+        status: answer.status,
+        status_reason: None,
+        phase: None,
+        detail: None,
+        position: answer.position,
+        holder: answer.holder,
+    };
+    progress.set(&in_words(id, &status));
     let options = FollowOptions { format: Format::Blocks, tail: None, first_try: FirstTry::Repeats };
     let session = Session {
         client,
@@ -113,6 +162,7 @@ pub(crate) async fn execute(
         output: Output::open()?,
         follow: Follow::new(client, id, options),
         on_interrupt: settings.on_interrupt,
+        is_queued: status.status == Status::Queued,
     };
     session.stream().await
 }
@@ -135,6 +185,17 @@ struct Session<'a> {
     output: Output,
     follow: Follow<'a>,
     on_interrupt: OnInterrupt,
+    /// It waits in line for its lock.
+    is_queued: bool,
+}
+
+/// What an execution that has not begun is about.
+fn in_words(id: ExecutionId, status: &StatusData) -> String {
+    let place = status.position.map(|position| queued(position, status.holder.as_ref()));
+    let more = place.or_else(|| status.detail.clone());
+    let more = more.map_or_else(String::new, |more| format!(": {more}"));
+    let state = status.phase.clone().unwrap_or_else(|| status.status.as_str().to_lowercase());
+    format!("{} {state}{more}", Short(id))
 }
 
 impl Session<'_> {
@@ -146,11 +207,13 @@ impl Session<'_> {
                 biased;
                 () = self.signals.next() => {
                     self.progress.clear();
-                    if interrupted || self.on_interrupt == OnInterrupt::Detach {
+                    let detaches = self.on_interrupt == OnInterrupt::Detach && !self.is_queued;
+                    if interrupted || detaches {
                         return Ok(self.leave(interrupted));
                     }
                     interrupted = true;
-                    self.printer.note(&format!("killing {}; interrupt again to leave at once", Short(self.id)));
+                    let what = if self.is_queued { "leaving the line with" } else { "killing" };
+                    self.printer.note(&format!("{what} {}; interrupt again to leave at once", Short(self.id)));
                     self.kill_while_listening().await?;
                 }
                 ready = self.output.ready(pending.is_some()) => match ready {
@@ -186,12 +249,9 @@ impl Session<'_> {
     }
 
     fn status(&mut self, status: &StatusData) {
+        self.is_queued = status.status == Status::Queued;
         match status.status {
-            Status::Queued | Status::Starting => {
-                let state = status.phase.clone().unwrap_or_else(|| status.status.as_str().to_lowercase());
-                let detail = status.detail.iter().map(|detail| format!(" ({detail})"));
-                self.progress.set(&format!("{} {state}{}", Short(self.id), detail.collect::<String>()));
-            }
+            Status::Queued | Status::Starting => self.progress.set(&in_words(self.id, status)),
             _ => self.progress.clear(),
         }
     }

@@ -1,6 +1,6 @@
 //! `runvoy status`: one record.
 
-use runvoy_core::api::ExecutionRecord;
+use runvoy_core::api::{ExecutionRecord, HolderData};
 
 use super::{Context, print_record};
 use crate::args::StatusArgs;
@@ -15,6 +15,16 @@ pub(crate) async fn status(context: &Context, args: &StatusArgs) -> Result<u8, C
     let record = context.client()?.execution(&args.id).await?;
     print_record(context.printer, &record, args.output.json())?;
     Ok(exit::OK)
+}
+
+/// A place in a line, for people.
+pub(crate) fn queued(position: usize, holder: Option<&HolderData>) -> String {
+    match (position, holder) {
+        (0, _) | (_, None) => "next".to_owned(),
+        (position, Some(holder)) => {
+            format!("position {position}, behind {} ({:.8})", holder.user, holder.execution_id.to_string())
+        }
+    }
 }
 
 /// A record for people: a field a line, empty ones left out.
@@ -33,6 +43,17 @@ pub(crate) fn print(printer: Printer, record: &ExecutionRecord) -> Result<(), Cl
         ("command", Some(record.command.clone())),
         ("image", Some(record.image_id.clone())),
         ("user", Some(record.created_by.to_string())),
+        ("lock", record.lock.as_ref().map(|lock| lock.name.to_string())),
+        ("lock token", record.lock.as_ref().and_then(|lock| lock.token).map(|token| token.to_string())),
+        ("in line", record.position.map(|position| queued(position, record.holder.as_ref()))),
+        (
+            "lock lost to",
+            record.lock.as_ref().and_then(|lock| lock.abandoned_by.as_ref()).map(ToString::to_string),
+        ),
+        (
+            "lock taken from",
+            record.lock.as_ref().and_then(|lock| lock.after_abandoned).map(|id| id.to_string()),
+        ),
         ("created", time(Some(record.created_at))),
         ("started", time(record.started_at)),
         ("completed", time(record.completed_at)),

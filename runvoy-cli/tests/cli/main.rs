@@ -2,12 +2,15 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod audit;
 mod common;
 
 mod config;
 mod errors;
+mod policies;
 mod records;
 mod run;
+mod trace;
 
 /// The execution of every script.
 const ID: &str = "0f5ac3de00000000000000000000abcd";

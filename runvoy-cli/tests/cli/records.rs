@@ -71,19 +71,22 @@ fn a_live_log_is_printed_so_far() {
     let page = |events: &str, next| {
         Answer::json(200, &format!(r#"{{"events":[{events}],"next":"{next}","complete":false}}"#))
     };
-    let script = || {
-        // Line 3 is written after the question where the end is: a flood must not keep the command from ending.
-        let all = (0..4).map(event).collect::<Vec<_>>().join(",");
-        [record("RUNNING", "null", "null"), page("", 3), page(&event(3), 4), page(&all, 4)]
+    let page_of = |numbers: std::ops::Range<u32>| {
+        let next = numbers.end;
+        page(&numbers.map(event).collect::<Vec<_>>().join(","), next)
     };
+    // The end is after line 4; line 5 is written meanwhile: a flood must not keep the command from ending.
+    let script =
+        || [record("RUNNING", "null", "null"), page_of(0..3), page("", 5), page_of(5..6), page_of(3..7)];
     let server = Server::new(script().into_iter().chain(script()));
     let env = TestEnv::new(&server.endpoint);
-    assert_eq!(env.run(&["logs", ID]).stdout, "line 0\nline 1\nline 2\n");
+    assert_eq!(env.run(&["logs", ID]).stdout, "line 0\nline 1\nline 2\nline 3\nline 4\n");
     let json = env.run(&["logs", ID, "-o", "json"]).stdout;
     let events: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
-    assert_eq!(events.len(), 3);
-    assert!(server.lines()[1].ends_with("limit=1&tail=0"), "{:?}", server.lines());
-    assert!(server.lines()[2].ends_with("&after=3"), "{:?}", server.lines());
+    assert_eq!(events.len(), 5);
+    for (asked, query) in server.lines()[1..].iter().zip(["limit=1000", "tail=0", "after=5", "after=3"]) {
+        assert!(asked.ends_with(query), "{asked} {query}");
+    }
 }
 
 #[test]

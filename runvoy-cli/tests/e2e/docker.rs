@@ -13,7 +13,7 @@ fn server() -> Option<Server> {
         eprintln!("left out: no engine with the images of the tests at {host}");
         return None;
     }
-    Some(Server::with_engine(Some(host)))
+    Some(Server::with_engine(host))
 }
 
 fn docker(host: &str, args: &[&str]) -> Output {
@@ -28,7 +28,8 @@ fn until_it_says(server: &Server, id: &str, text: &str) {
 fn a_command_runs_in_its_image() {
     let Some(server) = server() else { return };
     assert!(server.log().contains("commands run in containers"), "{}", server.log());
-    let run = server.run(&["run", "-i", "runvoy-test/configured", "--", "id -un; pwd; echo oops >&2; exit 7"]);
+    let run =
+        server.run(&["run", "-i", "runvoy-test/configured", "--", "id -un; pwd; echo oops >&2; exit 7"]);
     assert_eq!((run.status.code(), stdout(&run).as_str()), (Some(7), "app\n/srv/app\n"));
     assert!(stderr(&run).starts_with("oops\n"), "{}", stderr(&run));
     let plain = server.run(&["run", "--", "cat /etc/hostname | wc -c; id -u"]);
@@ -65,7 +66,11 @@ fn a_container_goes_on_without_its_server() {
     server.crash();
     server.restart();
     let record = server.ended(&id);
-    assert_eq!((record["status"].as_str(), record["exit_code"].as_i64()), (Some("FAILED"), Some(3)), "{record}");
+    assert_eq!(
+        (record["status"].as_str(), record["exit_code"].as_i64()),
+        (Some("FAILED"), Some(3)),
+        "{record}"
+    );
     let lines: String = (0..30).map(|line| format!("{line}\n")).collect();
     assert_eq!(stdout(&server.run(&["logs", &id])), lines);
 }

@@ -33,20 +33,49 @@ pub(crate) struct Server {
     pub(crate) endpoint: String,
     /// The engine whose containers commands run in; `None` for processes.
     engine: Option<String>,
+    options: Vec<String>,
 }
 
 impl Server {
     /// A server over an empty directory, on a free port.
     pub(crate) fn start() -> Self {
-        Self::with_engine(None)
+        Self::start_with(&[])
     }
 
     /// The same, with containers of an engine.
-    pub(crate) fn with_engine(engine: Option<String>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut server = Self { dir, child: None, endpoint: String::new(), engine };
+    pub(crate) fn with_engine(engine: String) -> Self {
+        let mut server = Self::new(&["--default-image", "runvoy-test/busybox"]);
+        server.engine = Some(engine);
         server.start_on("127.0.0.1:0");
         server
+    }
+
+    /// The same with more options of `local serve`.
+    pub(crate) fn start_with(options: &[&str]) -> Self {
+        let mut server = Self::new(options);
+        server.start_on("127.0.0.1:0");
+        server
+    }
+
+    /// The same with policies of its own, from [`Self::policies`]; they can be written later too.
+    pub(crate) fn start_with_policies(files: &[(&str, &str)]) -> Self {
+        let mut server = Self::new(&[]);
+        std::fs::create_dir(server.policies()).unwrap();
+        for (name, text) in files {
+            std::fs::write(server.policies().join(name), text).unwrap();
+        }
+        server.start_on("127.0.0.1:0");
+        server
+    }
+
+    fn new(options: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        Self { dir, child: None, endpoint: String::new(), engine: None, options }
+    }
+
+    pub(crate) fn policies(&self) -> PathBuf {
+        self.dir.path().join("policies")
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -59,23 +88,24 @@ impl Server {
             .append(true)
             .open(self.dir.path().join("server.log"))
             .unwrap();
-        let mut command = runvoy(self.dir.path());
+        let mut serve = runvoy(self.dir.path());
         let executor = match &self.engine {
             Some(engine) => {
-                command.env("DOCKER_HOST", engine);
+                serve.env("DOCKER_HOST", engine);
                 "auto"
             }
             None => "process",
         };
-        let mut child = command
+        serve
             .args(["local", "serve", "--executor", executor, "--listen", listen, "--data-dir"])
             .arg(self.data_dir())
-            .args(["--default-image", "runvoy-test/busybox"])
-            .env("RUNVOY_ADMIN_API_KEY", KEY)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+            .args(&self.options);
+        if self.policies().exists() {
+            serve.arg("--policies").arg(self.policies());
+        }
+        serve.env("OF_THE_ADMIN", "for-nobody-else").env("FOR_ALL", "shared").args(["--pass-env", "FOR_ALL"]);
+        let mut child =
+            serve.env("RUNVOY_ADMIN_API_KEY", KEY).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         self.child = Some(child);

@@ -24,7 +24,8 @@ fn a_kill_leaves_nothing_of_the_command() {
     let server = Server::start();
     let id = server.detach(STUBBORN);
     begun(&server, &id);
-    assert!(processes_with(&format!("RUNVOY_EXECUTION_ID={id}")).len() >= 3);
+    let its_own = format!("RUNVOY_EXECUTION_ID={id}");
+    until("its daemons are there", || processes_with(&its_own).len() >= 3);
     let asked = Instant::now();
     let killed = server.run(&["kill", &id, "--grace", "1s"]);
     assert_eq!(killed.status.code(), Some(0), "{}", stderr(&killed));
@@ -80,7 +81,7 @@ fn an_agent_that_is_killed_is_told_as_lost() {
 }
 
 /// The agent's processes, found by the directory they were given; the outermost first.
-fn agents_of(server: &Server, id: &str) -> Vec<u32> {
+pub(crate) fn agents_of(server: &Server, id: &str) -> Vec<u32> {
     let data = server.data_dir().canonicalize().unwrap();
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;

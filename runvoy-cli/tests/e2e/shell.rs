@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Running, Server, stderr, stdout};
+use crate::harness::{Running, Server, stderr, stdout, until};
 
 #[test]
 fn exit_codes_come_through() {
@@ -156,6 +156,18 @@ fn a_follower_who_comes_late_sees_everything_and_is_told_the_end() {
 }
 
 #[test]
+fn a_log_that_grows_faster_than_it_is_read_is_printed_as_it_was() {
+    let server = Server::start();
+    let id = server.detach("while :; do echo flood flood flood flood; done");
+    let printed = |tail: &str| stdout(&server.run(&["logs", "--tail", tail, &id])).lines().count();
+    until("there are lines", || printed("2000") == 2000);
+    for tail in [1, 999, 1000, 1001, 2000] {
+        assert_eq!(printed(&tail.to_string()), tail);
+    }
+    assert!(stdout(&server.run(&["logs", &id])).lines().count() >= 2000);
+}
+
+#[test]
 fn the_environment_is_what_was_asked_for() {
     let server = Server::start();
     let output = server
@@ -168,7 +180,8 @@ fn the_environment_is_what_was_asked_for() {
     for expected in ["A=1 2", "B=two", "COPIED=from the caller", "CI=true", "RUNVOY_USER=admin@localhost"] {
         assert!(text.lines().any(|line| line == expected), "{expected} is not in {text}");
     }
-    assert!(!text.contains("API_KEY"), "{text}");
+    assert!(text.lines().any(|line| line == "FOR_ALL=shared"), "{text}");
+    assert!(!text.contains("OF_THE_ADMIN") && !text.contains("API_KEY"), "{text}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::harness::{KEY, Server, stderr, stdout, until};
 
 /// Files below `dir` that hold `needle`.
-fn holding(dir: &Path, needle: &[u8]) -> Vec<std::path::PathBuf> {
+pub(crate) fn holding(dir: &Path, needle: &[u8]) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap().flatten() {
         let path = entry.path();
@@ -42,6 +42,44 @@ fn variables_and_keys_are_nowhere_on_disk() {
     assert!(rows.status.success(), "{}", stderr(&rows));
     assert!(stdout(&rows).contains(&id) && stdout(&rows).contains("SUCCEEDED"));
     assert!(!stdout(&rows).contains("find-me"));
+}
+
+#[test]
+fn no_process_of_a_server_shows_the_preset_key() {
+    let server = Server::start();
+    let shown = |file: &str| {
+        let bytes = std::fs::read(format!("/proc/{}/{file}", server.pid())).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let (environment, line) = (shown("environ"), shown("cmdline"));
+    assert!(environment.contains("OF_THE_ADMIN") && line.contains("--data-dir"), "{environment} {line}");
+    assert!(!environment.contains(KEY) && !line.contains(KEY), "{environment} {line}");
+}
+
+#[test]
+fn a_preset_key_may_be_any_text() {
+    let key = "ein Schlüssel mit 24 Zeichen";
+    let home = tempfile::tempdir().unwrap();
+    let mut serve = crate::harness::runvoy(home.path());
+    serve.args(["local", "serve", "--listen", "127.0.0.1:0", "--data-dir", "data"]);
+    let mut child = serve
+        .env("RUNVOY_ADMIN_API_KEY", key)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut endpoint = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut endpoint)
+        .unwrap();
+    let who = crate::harness::runvoy(home.path())
+        .env("RUNVOY_API_ENDPOINT", endpoint.trim())
+        .env("RUNVOY_API_KEY", key)
+        .arg("whoami")
+        .output()
+        .unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(who.status.code(), Some(0), "{}", stderr(&who));
 }
 
 #[test]

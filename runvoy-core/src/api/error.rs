@@ -12,6 +12,9 @@ pub struct ErrorBody {
     /// What exactly, and what to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<String>,
+    /// Who holds the lock, for [`code::LOCK_HELD`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Box<super::HolderData>>,
 }
 
 /// Values of [`ErrorBody::code`].
@@ -30,14 +33,22 @@ pub mod code {
     pub const INVALID_QUERY: &str = "invalid_request";
     /// There is no such thing.
     pub const NOT_FOUND: &str = "NOT_FOUND";
+    /// It is there already, or was used, or must stay as it is.
+    pub const CONFLICT: &str = "CONFLICT";
     /// The path is known, the method is not.
     pub const METHOD_NOT_ALLOWED: &str = "METHOD_NOT_ALLOWED";
     /// The body is too large.
     pub const BODY_TOO_LARGE: &str = "BODY_TOO_LARGE";
     /// The idempotency key stands for another request.
     pub const IDEMPOTENCY_CONFLICT: &str = "IDEMPOTENCY_CONFLICT";
+    /// The lock is held.
+    pub const LOCK_HELD: &str = "LOCK_HELD";
+    /// Too many wait for the lock.
+    pub const QUEUE_FULL: &str = "QUEUE_FULL";
     /// Too many executions are live.
     pub const TOO_MANY_EXECUTIONS: &str = "TOO_MANY_EXECUTIONS";
+    /// More requests came than are let in.
+    pub const TOO_MANY_REQUESTS: &str = "TOO_MANY_REQUESTS";
     /// The server does not take new work at the moment.
     pub const SERVICE_UNAVAILABLE: &str = "SERVICE_UNAVAILABLE";
     /// A store did not answer.

@@ -1,8 +1,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::execution::Execution;
-use crate::id::{Email, ExecutionId, RequestId, Role};
+use super::HolderData;
+use crate::execution::{Execution, LockUse};
+use crate::id::{Email, ExecutionId, LockName, RequestId, Role};
 use crate::state::{Reason, Status};
 
 /// `GET /health`.
@@ -214,6 +215,15 @@ pub struct ExecutionRecord {
     /// Who asked for its end.
     #[cfg_attr(feature = "http", schema(value_type = Option<String>))]
     pub stopped_by: Option<Email>,
+    /// The lock it wants, holds or held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockUseData>,
+    /// Its place in the line for its lock, 1 for the next; only while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<usize>,
+    /// Who holds the lock it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<HolderData>,
     /// Events in its log, once that is whole.
     pub log_events: Option<u64>,
     /// Bytes in its log.
@@ -253,6 +263,9 @@ impl ExecutionRecord {
             timeout: record.timeout,
             grace: record.grace,
             stopped_by: record.stop.as_ref().map(|stop| stop.by.clone()),
+            lock: record.lock.as_ref().map(LockUseData::from),
+            position: None,
+            holder: None,
             log_events: log.map(|log| log.events),
             log_bytes: log.map(|log| log.bytes),
             log_replacements: log.map(|log| log.replacements),
@@ -260,6 +273,43 @@ impl ExecutionRecord {
             created_by_request_id: record.created_by_request_id,
             modified_by_request_id: record.modified_by_request_id,
             cloud: provider.to_owned(),
+        }
+    }
+}
+
+/// An execution's part in a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
+pub struct LockUseData {
+    /// The lock.
+    #[cfg_attr(feature = "http", schema(value_type = String))]
+    pub name: LockName,
+    /// The fencing token it was granted with; `null` until then.
+    pub token: Option<u64>,
+    /// When it was granted.
+    #[cfg_attr(feature = "http", schema(value_type = Option<String>))]
+    pub granted_at: Option<Timestamp>,
+    /// Seconds to wait for it at most.
+    pub max_wait: u64,
+    /// Who took the lock from it without waiting for its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schema(value_type = Option<String>))]
+    pub abandoned_by: Option<Email>,
+    /// Which execution lost the lock to it and may still have run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schema(value_type = Option<String>))]
+    pub after_abandoned: Option<ExecutionId>,
+}
+
+impl From<&LockUse> for LockUseData {
+    fn from(lock: &LockUse) -> Self {
+        Self {
+            name: lock.name.clone(),
+            token: lock.token,
+            granted_at: lock.granted_at,
+            max_wait: lock.max_wait,
+            abandoned_by: lock.abandoned_by.clone(),
+            after_abandoned: lock.after_abandoned,
         }
     }
 }

@@ -48,6 +48,19 @@ pub mod sse {
     pub const END: &str = "end";
 }
 
+/// One event of `GET /executions/{id}/logs/stream`, by the fields it has on the wire.
+#[cfg(feature = "http")]
+#[derive(utoipa::ToSchema)]
+pub struct StreamEvent {
+    /// Which kind: one of [`sse`].
+    #[schema(pattern = "^(status|log|block|gap|end)$")]
+    pub event: String,
+    /// The cursor after it; of `log`, `block` and `gap`.
+    pub id: Option<String>,
+    /// JSON: `StatusData`, `LogEvent`, `BlockData`, `GapData` or `EndData`.
+    pub data: String,
+}
+
 /// The `status` event of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
@@ -65,6 +78,12 @@ pub struct StatusData {
     /// How far it is in that phase, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// While it waits for its lock: its place in the line, 1 for the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<usize>,
+    /// While it waits for its lock: who holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<super::HolderData>,
 }
 
 /// The `block` event of a stream: consecutive events of one of the command's outputs.

@@ -1,16 +1,34 @@
 //! The shapes of the HTTP API, for servers and clients alike.
 
+mod audit;
+mod authz;
 mod error;
 mod execution;
+mod lock;
 mod log;
 mod run;
+mod trace;
+mod user;
+mod why;
 
+pub use audit::{AuditHead, AuditVerification};
+pub use authz::{AuthzAnswer, AuthzCheck, PoliciesAnswer, PolicyData};
 pub use error::{ErrorBody, code};
 pub use execution::{
-    ExecutionRecord, ExecutionSummary, Greeting, Health, KillAnswer, KillRequest, Me, StatusAnswer,
+    ExecutionRecord, ExecutionSummary, Greeting, Health, KillAnswer, KillRequest, LockUseData, Me,
+    StatusAnswer,
 };
+pub use lock::{HolderData, LockData, LocksAnswer, ReleaseAnswer, WaiterData};
+#[cfg(feature = "http")]
+pub use log::StreamEvent;
 pub use log::{BlockData, EndData, GapData, LogPageAnswer, LogsAnswer, StatusData, sse};
 pub use run::{Command, RunAnswer, RunRequest};
+pub use trace::{NamedImage, NamedResource, RelatedResources, TraceAnswer, TraceEvent};
+pub use user::{
+    ClaimAnswer, CreateUserRequest, InvitationAnswer, RevokeAnswer, RevokeUserRequest, RotateUserRequest,
+    UserData, UsersAnswer,
+};
+pub use why::{PhaseData, UsualData, WaitingData, WhyAnswer};
 
 /// Where every route lives.
 pub const BASE_PATH: &str = "/api/v1";

@@ -3,6 +3,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::HolderData;
 use crate::id::ExecutionId;
 use crate::state::Status;
 
@@ -43,6 +44,12 @@ pub struct RunRequest {
     /// A lock to hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
+    /// What if it is held: `fail`, the default, or `queue`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_lock_held: Option<String>,
+    /// Seconds to wait for it at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_wait: Option<u64>,
     /// Seconds that the command may run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
@@ -61,7 +68,7 @@ pub struct RunRequest {
 }
 
 /// Existing clients send `null` for an empty map or list.
-fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Default + Deserialize<'de>,
@@ -124,4 +131,10 @@ pub struct RunAnswer {
     /// The image it runs in; empty where images have no meaning.
     #[serde(default)]
     pub image_id: String,
+    /// Its place in the line for its lock, 1 for the next; only while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<usize>,
+    /// Who holds the lock it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<HolderData>,
 }

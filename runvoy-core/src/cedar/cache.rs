@@ -24,7 +24,7 @@ pub(super) struct Query<'a> {
     pub(super) owners: &'a [Email],
     /// Only where a policy of the slice can tell one from another with equal attributes, or where its name is one.
     pub(super) resource: Option<Named<'a>>,
-    /// Only where a policy of the slice looks at the context.
+    /// What the policies of the slice read of it, if anything.
     pub(super) run: Option<RunContext<'a>>,
 }
 

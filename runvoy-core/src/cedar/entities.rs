@@ -9,6 +9,7 @@ use cedar_policy::{
 };
 
 use crate::id::{Email, LockName, Role};
+pub(super) use crate::port::ResourceKind as Kind;
 use crate::port::{Action, AuthorizerError, AuthzRequest, BoxError, Resource, RunContext};
 
 /// The one entity of type `System`.
@@ -41,36 +42,22 @@ pub(super) static TYPES: LazyLock<Types> = LazyLock::new(|| {
     }
 });
 
-/// What kind of thing is asked about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
-    System,
-    Execution,
-    User,
-    Lock,
-    Image,
-    Secret,
+/// What the engine has to know of a kind.
+pub(super) trait Typed: Sized {
+    /// The kind of that type.
+    fn named(type_name: &EntityTypeName) -> Option<Self>;
+    /// Its type.
+    fn type_name(self) -> &'static EntityTypeName;
+    /// Whether the name of such a thing is an attribute that policies can read.
+    fn shows_name(self) -> bool;
 }
 
-impl Kind {
-    const ALL: [Self; 6] = [Self::System, Self::Execution, Self::User, Self::Lock, Self::Image, Self::Secret];
-
-    pub(super) fn of(resource: &Resource<'_>) -> Self {
-        match resource {
-            Resource::System => Self::System,
-            Resource::Execution { .. } => Self::Execution,
-            Resource::User(_) => Self::User,
-            Resource::Lock(_) => Self::Lock,
-            Resource::Image { .. } => Self::Image,
-            Resource::Secret { .. } => Self::Secret,
-        }
-    }
-
-    pub(super) fn named(type_name: &EntityTypeName) -> Option<Self> {
+impl Typed for Kind {
+    fn named(type_name: &EntityTypeName) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.type_name() == type_name)
     }
 
-    pub(super) fn type_name(self) -> &'static EntityTypeName {
+    fn type_name(self) -> &'static EntityTypeName {
         match self {
             Self::System => &TYPES.system,
             Self::Execution => &TYPES.execution,
@@ -81,8 +68,7 @@ impl Kind {
         }
     }
 
-    /// Whether the name of such a thing is an attribute that policies can read.
-    pub(super) fn shows_name(self) -> bool {
+    fn shows_name(self) -> bool {
         !matches!(self, Self::System | Self::Execution)
     }
 }
@@ -112,7 +98,7 @@ fn uid(type_name: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(type_name.clone(), EntityId::new(id))
 }
 
-fn action_uid(action: Action) -> EntityUid {
+pub(super) fn action_uid(action: Action) -> EntityUid {
     uid(&TYPES.action, action.as_str())
 }
 

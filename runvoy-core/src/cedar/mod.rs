@@ -30,7 +30,9 @@ mod entities;
 #[cfg(test)]
 mod equivalence;
 mod error;
+mod merge;
 mod policies;
+mod reads;
 mod slice;
 
 use std::fmt;
@@ -41,10 +43,12 @@ use cedar_policy::{AuthorizationError, Effect, PolicySet, Response};
 
 pub use error::PolicyError;
 
-use crate::port::{Authorizer, AuthorizerError, AuthzRequest, Decision, PolicyId, RunContext};
+use crate::port::{
+    Authorizer, AuthorizerError, AuthzRequest, Decision, LoadedPolicies, LoadedPolicy, PolicyId, RunContext,
+};
 use cache::{Decisions, Named, Query};
-use entities::Kind;
-use policies::Rule;
+use entities::{Kind, Typed as _};
+use policies::{Loaded, Rule};
 use slice::{Slice, Slices};
 
 /// Decides by Cedar policies that can be replaced while it serves.
@@ -60,12 +64,21 @@ struct Generation {
     decisions: Decisions,
 }
 
+/// Policies that were found good, and are not in force yet.
+pub struct Prepared(Generation);
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").finish_non_exhaustive()
+    }
+}
+
 impl CedarAuthorizer {
     /// With the policies of the four roles and no others.
     #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "embedded, and loaded by tests")]
     pub fn builtin() -> Self {
-        let rules = policies::load(true, &[]).expect("the built-in policies");
-        Self::new(true, rules)
+        let loaded = policies::load(true, &[]).expect("the built-in policies");
+        Self::new(true, loaded)
     }
 
     /// With an organisation's own policies beside the built-in ones: pairs of file name and text.
@@ -78,8 +91,17 @@ impl CedarAuthorizer {
         Ok(Self::new(false, policies::load(false, files)?))
     }
 
-    fn new(built_in: bool, rules: Vec<Rule>) -> Self {
-        Self { built_in, current: RwLock::new(Arc::new(Generation::new(1, rules))) }
+    fn new(built_in: bool, loaded: Loaded) -> Self {
+        let first = Generation::new(1, loaded.logged());
+        Self { built_in, current: RwLock::new(Arc::new(first)) }
+    }
+
+    /// Finds out whether these would be taken beside the built-in policies, without deciding anything: what they are,
+    /// and what their authors should know of them.
+    pub fn check(files: &[(&str, &str)]) -> Result<(Vec<LoadedPolicy>, Vec<PolicyError>), PolicyError> {
+        let loaded = policies::load(true, files)?;
+        let own = loaded.rules.iter().map(Rule::shown).filter(|policy| policy.file.is_some());
+        Ok((own.collect(), loaded.warnings))
     }
 
     /// Puts these in the place of all policies that are not built in, and answers the new generation's number.
@@ -87,13 +109,21 @@ impl CedarAuthorizer {
     /// A question is decided by the old set or by the new one, never by parts of both. On an error the old set
     /// stays.
     pub fn replace(&self, files: &[(&str, &str)]) -> Result<u64, PolicyError> {
-        let rules = policies::load(self.built_in, files)?;
-        let mut generation = Generation::new(0, rules);
+        Ok(self.install(self.prepare(files)?))
+    }
+
+    /// The first half of [`replace`](Self::replace): finds out whether these would be taken.
+    pub fn prepare(&self, files: &[(&str, &str)]) -> Result<Prepared, PolicyError> {
+        Ok(Prepared(Generation::new(0, policies::load(self.built_in, files)?.logged())))
+    }
+
+    /// The second half: puts them in force.
+    pub fn install(&self, Prepared(mut generation): Prepared) -> u64 {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         generation.number = current.number + 1;
         let number = generation.number;
         *current = Arc::new(generation);
-        Ok(number)
+        number
     }
 
     /// How many sets of policies there have been, the present one included.
@@ -120,6 +150,12 @@ impl Authorizer for CedarAuthorizer {
     async fn authorize(&self, request: &AuthzRequest<'_>) -> Result<Decision, AuthorizerError> {
         self.current().decide(request)
     }
+
+    fn policies(&self) -> LoadedPolicies {
+        let current = self.current();
+        let policies = current.slices.rules().iter().map(Rule::shown).collect();
+        LoadedPolicies { generation: current.number, policies }
+    }
 }
 
 impl Generation {
@@ -131,12 +167,13 @@ impl Generation {
         let key = self.slices.key(request);
         let slice = self.slices.get(key)?;
         let named = Kind::of(&request.resource).shows_name() || slice.tells_apart;
+        let is_read = !slice.reads.is_empty() && request.action.has_context();
         let query = Query {
             slice: key,
             user: request.principal.user,
             owners: entities::owners_of(&request.resource),
             resource: Named::of(&request.resource).filter(|_| named),
-            run: request.run.filter(|_| slice.looks_at_context && request.action.has_context()),
+            run: request.run.filter(|_| is_read).map(|run| slice.reads.of(&run)),
         };
         if let Some(decision) = self.decisions.get(&query) {
             return Ok(decision);
@@ -156,7 +193,14 @@ fn evaluate(
         return Ok(Decision::Deny { policy: None });
     }
     let (question, entities) = entities::question(request, run)?;
-    let answer = cedar_policy::Authorizer::new().is_authorized(&question, &slice.policies, &entities);
+    let engine = cedar_policy::Authorizer::new();
+    if let Some(merged) = &slice.merged {
+        let answer = engine.is_authorized(&question, merged, &entities);
+        if !merge::has_say(&answer) {
+            return Ok(read(&answer, merged));
+        }
+    }
+    let answer = engine.is_authorized(&question, &slice.policies, &entities);
     Ok(read(&answer, &slice.policies))
 }
 

@@ -12,8 +12,10 @@ use cedar_policy::{
 };
 use quick_cache::sync::Cache;
 
-use super::entities::{Kind, TYPES, name_of};
+use super::entities::{Kind, TYPES, Typed as _, name_of};
+use super::merge;
 use super::policies::Rule;
+use super::reads::Reads;
 use crate::id::Role;
 use crate::port::{Action, AuthorizerError, AuthzRequest, Resource};
 
@@ -140,8 +142,10 @@ pub(super) struct SliceKey {
 /// The policies that can have a say.
 pub(super) struct Slice {
     pub(super) policies: PolicySet,
-    /// One of them reads the context.
-    pub(super) looks_at_context: bool,
+    /// The same with every `forbid` in one, where that is cheaper to ask first.
+    pub(super) merged: Option<PolicySet>,
+    /// What they read of the context.
+    pub(super) reads: Reads,
     /// One of them can tell resources of this kind apart.
     pub(super) tells_apart: bool,
 }
@@ -169,6 +173,10 @@ impl Slices {
             }
         }
         Self { rules, users, resources, built: Cache::new(SLICES) }
+    }
+
+    pub(super) fn rules(&self) -> &[Rule] {
+        &self.rules
     }
 
     pub(super) fn key(&self, request: &AuthzRequest<'_>) -> SliceKey {
@@ -200,15 +208,17 @@ impl Slices {
     }
 
     fn build(&self, key: SliceKey) -> Result<Slice, AuthorizerError> {
-        let mut slice = Slice { policies: PolicySet::new(), looks_at_context: false, tells_apart: false };
+        let mut slice =
+            Slice { policies: PolicySet::new(), merged: None, reads: Reads::default(), tells_apart: false };
         for rule in self.rules.iter().filter(|rule| self.can_match(&rule.scope, key)) {
             slice.policies.add(rule.policy.clone()).map_err(|e| AuthorizerError {
                 what: "the policies cannot be put together".to_owned(),
                 source: Some(e.into()),
             })?;
-            slice.looks_at_context |= rule.looks.context;
+            slice.reads |= rule.looks.context;
             slice.tells_apart |= rule.looks.tells_apart(key.kind.type_name());
         }
+        slice.merged = merge::merge(&slice.policies);
         Ok(slice)
     }
 

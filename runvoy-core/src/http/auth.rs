@@ -2,7 +2,7 @@ use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::request::Parts;
 
-use super::ApiError;
+use super::{ApiError, request_log};
 use crate::api::API_KEY_HEADER;
 use crate::{Caller, Error, RequestContext, Runvoy, Unauthenticated};
 
@@ -16,10 +16,13 @@ pub(super) async fn caller(
         None => None,
         // A key that is not even text is no key of ours.
         Some(value) => Some(
-            value.to_str().map_err(|_| ApiError::from(Error::Unauthenticated(Unauthenticated::Unknown)))?,
+            std::str::from_utf8(value.as_bytes())
+                .map_err(|_| ApiError::from(Error::Unauthenticated(Unauthenticated::Unknown)))?,
         ),
     };
-    Ok(runvoy.authenticate(key, context).await?)
+    let caller = runvoy.authenticate(key, context).await?;
+    request_log::is_of(caller.user());
+    Ok(caller)
 }
 
 impl FromRequestParts<Runvoy> for Caller {

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, StatusCode, Uri, header};
 
 use super::auth;
 use crate::api::{BASE_PATH, ErrorBody, code};
@@ -11,7 +11,7 @@ use crate::runvoy::error_chain;
 use crate::{Error, RequestContext, Runvoy, Unauthenticated};
 
 /// Seconds after which a refused client may try again.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+const RETRY_AFTER: u64 = 2;
 
 /// An error on its way to a client.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct ApiError {
     body: ErrorBody,
     /// What only the log gets to know.
     cause: Option<String>,
+    /// Seconds after which to try again, where that is known.
+    retry_after: u64,
 }
 
 /// The causes of a failure of ours, for the log line that names the request.
@@ -33,8 +35,9 @@ impl ApiError {
             code: code.map(str::to_owned),
             // Existing clients feed the text to printf.
             details: details.map(|text| text.replace('%', "\u{ff05}")),
+            holder: None,
         };
-        Self { status, body, cause: None }
+        Self { status, body, cause: None, retry_after: RETRY_AFTER }
     }
 
     pub(super) fn invalid(details: String) -> Self {
@@ -92,14 +95,35 @@ impl From<Error> for ApiError {
             Error::NotFound { what } => {
                 Self::new(StatusCode::NOT_FOUND, "not found", Some(code::NOT_FOUND), Some(what.clone()))
             }
+            Error::Conflict { message } => {
+                Self::new(StatusCode::CONFLICT, "conflict", Some(code::CONFLICT), Some(message.clone()))
+            }
             Error::IdempotencyConflict => {
                 let details = Some(error.to_string());
                 Self::new(StatusCode::CONFLICT, "conflict", Some(code::IDEMPOTENCY_CONFLICT), details)
+            }
+            Error::LockHeld { holder, .. } => {
+                let details = Some(format!("{error}; wait for it with `--wait`, or try again later"));
+                let mut held = Self::new(StatusCode::CONFLICT, "lock held", Some(code::LOCK_HELD), details);
+                held.body.holder = holder.as_deref().map(|holder| Box::new(holder.into()));
+                held
+            }
+            Error::QueueFull { .. } => {
+                let details = Some(format!("{error}; try again later"));
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "queue full", Some(code::QUEUE_FULL), details)
             }
             Error::TooManyLive { .. } => {
                 let details = Some(format!("{error}; wait until one has ended, or kill one"));
                 let code = Some(code::TOO_MANY_EXECUTIONS);
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too many executions", code, details)
+            }
+            Error::TooManyRequests { retry_after } => {
+                let code = Some(code::TOO_MANY_REQUESTS);
+                let details = Some(error.to_string());
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                // Whole seconds, and not too early.
+                let retry_after = retry_after.as_secs() + 1;
+                Self { retry_after, ..Self::new(status, "too many requests", code, details) }
             }
             Error::Busy { message } => {
                 let code = Some(code::SERVICE_UNAVAILABLE);
@@ -123,12 +147,21 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body)).into_response();
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+            response.headers_mut().insert(header::RETRY_AFTER, self.retry_after.into());
         }
         if let Some(cause) = self.cause {
             response.extensions_mut().insert(Failure(cause));
         }
         response
+    }
+}
+
+impl ApiError {
+    /// A method that a path does not take although its handler is asked for it.
+    pub(super) fn no_head() -> Self {
+        let code = Some(code::METHOD_NOT_ALLOWED);
+        let details = Some("HEAD would use up what only a body can carry".to_owned());
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed", code, details)
     }
 }
 

@@ -39,6 +39,7 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for ExecutionPath {
         ("limit" = Option<u64>, Query, description = "10 unless given; 0 for all, streamed; else at most 1000"),
         ("status" = Option<String>, Query, description = "comma list; unknown ones match nothing"),
         ("user" = Option<String>, Query, description = "created by"),
+        ("lock" = Option<String>, Query, description = "that want, hold or held this lock"),
         ("since" = Option<String>, Query, description = "created at or after"),
         ("until" = Option<String>, Query, description = "created before"),
         ("after" = Option<String>, Query, description = "only what follows this execution in the list"),
@@ -63,6 +64,7 @@ pub(super) async fn list_executions(
     let filter = ExecutionFilter {
         statuses: params.get("status").map(statuses),
         user: params.parsed("user")?,
+        lock: params.parsed("lock")?,
         since: params.time("since")?,
         until: params.time("until")?,
     };
@@ -91,25 +93,23 @@ fn statuses(list: &str) -> Vec<crate::state::Status> {
 /// Every page as one array, so that a list of any length needs the memory of a page.
 fn stream_all(runvoy: Runvoy, caller: Caller, filter: ExecutionFilter, first: Page) -> Response {
     let provider = runvoy.config().provider.clone();
-    let pages = stream::try_unfold(Some(first), move |page| {
+    let pages = stream::try_unfold((Some(first), false), move |(page, mut any)| {
         let (runvoy, caller, filter, provider) =
             (runvoy.clone(), caller.clone(), filter.clone(), provider.clone());
         async move {
             let Some(page) = page else { return Ok(None) };
             let mut text = Vec::new();
             for record in &page.executions {
-                let separator: &[u8] = if text.is_empty() { b"" } else { b"," };
+                let separator: &[u8] = if any { b"," } else { b"" };
                 text.extend_from_slice(separator);
+                any = true;
                 serde_json::to_writer(&mut text, &ExecutionSummary::new(record, &provider))?;
             }
             let next = match page.next {
                 None => None,
-                Some(after) => {
-                    text.push(b',');
-                    Some(runvoy.list(&caller, &filter, Some(after), limits::PAGE).await?)
-                }
+                Some(after) => Some(runvoy.list(&caller, &filter, Some(after), limits::PAGE).await?),
             };
-            Ok::<_, crate::port::BoxError>(Some((Bytes::from(text), next)))
+            Ok::<_, crate::port::BoxError>(Some((Bytes::from(text), (next, any))))
         }
     });
     let whole = |text: &'static [u8]| stream::once(async move { Ok(Bytes::from_static(text)) });
@@ -140,7 +140,11 @@ pub(super) async fn get_execution(
         None => runvoy.execution(&caller, &id).await?,
         Some(wait) => runvoy.wait(&caller, &id, wait).await?,
     };
-    Ok(Json(ExecutionRecord::new(&record, &runvoy.config().provider)))
+    let waiting = runvoy.waiting(&record).await?;
+    let mut answer = ExecutionRecord::new(&record, &runvoy.config().provider);
+    answer.position = waiting.as_ref().map(|waiting| waiting.position);
+    answer.holder = waiting.as_ref().and_then(|waiting| waiting.holder.as_ref()).map(Into::into);
+    Ok(Json(answer))
 }
 
 /// Where an execution is in its life.

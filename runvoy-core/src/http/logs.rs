@@ -19,6 +19,14 @@ use crate::port::{BoxError, LogItem};
 use crate::state::Status;
 use crate::{Caller, LogQuery, LogStart, Runvoy};
 
+/// Both answers of one route: which it is depends on what was asked with.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum AnyLogs {
+    Page(LogPageAnswer),
+    Whole(LogsAnswer),
+}
+
 /// The log of an execution.
 ///
 /// With `after`, `limit`, `tail` or `wait`: a page, in every state. With none of them: everything once it has ended, and
@@ -33,7 +41,7 @@ use crate::{Caller, LogQuery, LogStart, Runvoy};
         ("wait" = Option<u64>, Query, description = "seconds to wait for the first event, at most 20"),
     ),
     responses(
-        (status = 200, body = LogPageAnswer, description = "a page; without parameters a LogsAnswer"),
+        (status = 200, body = AnyLogs, description = "a page; without parameters a LogsAnswer"),
         (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 503, body = ErrorBody),
     )
@@ -63,7 +71,7 @@ pub(super) async fn get_logs(
         complete: read.end == Some(true),
         end: read.end.map(|complete| end_data(&read.execution, complete)),
     };
-    Ok(Json(answer).into_response())
+    Ok(Json(AnyLogs::Page(answer)).into_response())
 }
 
 /// Where a reader asks to begin. `resume` is the cursor of an earlier connection.
@@ -106,7 +114,7 @@ async fn whole_log(runvoy: Runvoy, caller: &Caller, id: &IdPrefix) -> Result<Res
     let record = first.execution.clone();
     if !record.status.is_terminal() && record.status != Status::Terminating {
         let answer = LogsAnswer { execution_id: record.id, events: None, status: record.status };
-        return Ok(Json(answer).into_response());
+        return Ok(Json(AnyLogs::Whole(answer)).into_response());
     }
     let id = IdPrefix::from(record.id);
     let caller = caller.clone();

@@ -1,5 +1,6 @@
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use http::header;
@@ -26,7 +27,10 @@ pub(super) async fn get_health(State(runvoy): State<Runvoy>) -> Json<Health> {
     params(("name" = String, Path, description = "whom to greet")),
     responses((status = 200, body = Greeting), (status = 400, body = crate::api::ErrorBody))
 )]
-pub(super) async fn get_greeting(Path(name): Path<String>) -> Result<Json<Greeting>, ApiError> {
+pub(super) async fn get_greeting(
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<Greeting>, ApiError> {
+    let Path(name) = name.map_err(|error| ApiError::invalid(format!("name: {error}")))?;
     let length = name.chars().count();
     if length > limits::GREET_NAME {
         let limit = limits::GREET_NAME;

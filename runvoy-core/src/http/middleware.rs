@@ -1,32 +1,97 @@
 use std::net::IpAddr;
+use std::time::Instant;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
-use http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tracing::Instrument as _;
 
-use super::error::Failure;
-use crate::RequestContext;
+use super::{ApiError, request_log};
+use crate::address::AddressRange;
 use crate::api::REQUEST_ID_HEADER;
 use crate::id::RequestId;
+use crate::{RequestContext, Runvoy};
+
+/// What proxies append the sender's address to.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Where a request comes from, as its server knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddress(pub IpAddr);
 
-/// Gives every request an id, and logs a failure of ours once, where it is answered.
-pub(super) async fn request(mut request: Request, next: Next) -> Response {
-    let request_id = RequestId::random();
-    let address = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
-    request.extensions_mut().insert(RequestContext { request_id, address });
-    let asked = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = next.run(request).await;
-    if let Some(Failure(chain)) = response.extensions().get::<Failure>() {
-        let (method, path) = asked;
-        tracing::error!(request.id = %request_id, %method, path, status = response.status().as_u16(), "{chain}");
+/// Who sent a request: the last address of the way that no trusted proxy has. Only a trusted one is believed about who
+/// came to it.
+fn sender(peer: IpAddr, headers: &HeaderMap, trusted: &[AddressRange]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|range| range.contains(address));
+    let mut sender = peer;
+    let values = headers.get_all(FORWARDED_FOR).iter().rev().map(|value| value.to_str().unwrap_or_default());
+    for before in values.flat_map(|value| value.rsplit(',')) {
+        match before.trim().parse() {
+            Ok(before) if is_trusted(sender) => sender = before,
+            _ => break,
+        }
     }
+    sender
+}
+
+/// Claim tokens travel in the path.
+const CLAIM: &str = "/claim/";
+
+/// A path as the log may show it.
+fn shown(path: &str) -> String {
+    match path.split_once(CLAIM) {
+        Some((before, _)) => format!("{before}{CLAIM}…"),
+        None => path.to_owned(),
+    }
+}
+
+/// Gives every request an id and a span of the log, and logs a failure of ours once, where it is answered.
+pub(super) async fn request(State(runvoy): State<Runvoy>, mut request: Request, next: Next) -> Response {
+    let request_id = RequestId::random();
+    let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
+    let address = peer.map(|peer| sender(peer, request.headers(), &runvoy.config().trusted_proxies));
+    let context = RequestContext { request_id, address };
+    request.extensions_mut().insert(context);
+    let span = request_log::span(request_id, request.method(), &shown(request.uri().path()));
+    let began = Instant::now();
+    let mut response = match runvoy.let_in(&context) {
+        Ok(()) => next.run(request).instrument(span.clone()).await,
+        Err(error) => ApiError::from(error).into_response(),
+    };
+    request_log::answered(&span, &response, began.elapsed());
     if let Ok(value) = HeaderValue::from_str(&request_id.to_string()) {
         response.headers_mut().insert(HeaderName::from_static(REQUEST_ID_HEADER), value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_a_header_counts_only_from_a_trusted_proxy() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let of = |peer: &str, way: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in way {
+                headers.append(FORWARDED_FOR, HeaderValue::from_str(value).unwrap());
+            }
+            sender(peer.parse().unwrap(), &headers, &trusted).to_string()
+        };
+        assert_eq!(of("192.0.2.9", &["192.0.2.1"]), "192.0.2.9", "anybody can write a header");
+        assert_eq!(of("10.0.0.1", &["192.0.2.1"]), "192.0.2.1");
+        assert_eq!(of("10.0.0.1", &["198.51.100.7, 192.0.2.1"]), "192.0.2.1", "what the sender wrote itself");
+        assert_eq!(of("10.0.0.1", &["198.51.100.7, 192.0.2.1, 10.0.0.2"]), "192.0.2.1", "two proxies");
+        assert_eq!(of("10.0.0.1", &["198.51.100.7", "192.0.2.1"]), "192.0.2.1", "two headers");
+        assert_eq!(of("10.0.0.1", &["unknown"]), "10.0.0.1");
+        assert_eq!(of("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_claim_token_is_not_shown() {
+        assert_eq!(shown("/api/v1/claim/secret"), "/api/v1/claim/…");
+        assert_eq!(shown("/api/v1/users"), "/api/v1/users");
+    }
 }

@@ -1,20 +1,28 @@
 //! The HTTP API: the only code in core that knows axum.
 
+mod audit;
 mod auth;
+mod authz;
 mod error;
 mod executions;
 mod json;
+mod locks;
 mod logs;
 mod meta;
 mod middleware;
+mod people;
 mod query;
+mod request_log;
 mod run;
 mod stream;
+mod trace;
+mod why;
 
 use axum::Router;
 use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::openapi::{Content, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -28,29 +36,53 @@ use crate::api::{API_KEY_HEADER, BASE_PATH};
 ///
 /// A server that knows the peer's address puts it into each request as a [`PeerAddress`] extension.
 pub fn router(runvoy: Runvoy) -> Router {
-    let (routes, document) = documented().split_for_parts();
+    let (routes, document) = documented();
     let document: axum::body::Bytes = document.to_json().unwrap_or_default().into();
     let routes = routes
         .route("/openapi.json", get(move || async { meta::openapi(document) }))
         // Clients write collection roots with and without a slash at the end.
         .route("/executions/", get(executions::list_executions))
+        .route("/locks/", get(locks::list_locks))
+        .route("/users/", get(people::list_users))
         .with_state(runvoy.clone());
     Router::new()
         .nest(BASE_PATH, routes)
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::unknown_method)
         .layer(axum::extract::DefaultBodyLimit::max(crate::limits::BODY_BYTES))
-        .layer(axum::middleware::from_fn(middleware::request))
+        .layer(axum::middleware::from_fn_with_state(runvoy.clone(), middleware::request))
         .with_state(runvoy)
 }
 
 /// The OpenAPI document of the routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    documented().split_for_parts().1
+    documented().1
+}
+
+/// Every documented route, and its document.
+fn documented() -> (Router<Runvoy>, utoipa::openapi::OpenApi) {
+    let (routes, mut document) = page().split_for_parts();
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
+            responses.entry("429".to_owned()).or_insert_with(|| too_many_requests().into());
+        }
+    }
+    (routes, document)
+}
+
+/// What any route may answer to who asks too often.
+fn too_many_requests() -> utoipa::openapi::Response {
+    let body = Ref::from_schema_name("ErrorBody");
+    ResponseBuilder::new()
+        .description("more requests than are let in; `Retry-After` says when to come back")
+        .content("application/json", Content::new(Some(body)))
+        .build()
 }
 
 /// Every documented route on one page.
-fn documented() -> OpenApiRouter<Runvoy> {
+fn page() -> OpenApiRouter<Runvoy> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(meta::get_health))
         .routes(routes!(meta::get_greeting))
@@ -59,8 +91,22 @@ fn documented() -> OpenApiRouter<Runvoy> {
         .routes(routes!(executions::list_executions))
         .routes(routes!(executions::get_execution, executions::delete_execution))
         .routes(routes!(executions::get_status))
+        .routes(routes!(why::get_why))
+        .routes(routes!(locks::list_locks))
+        .routes(routes!(locks::get_lock, locks::delete_lock))
         .routes(routes!(logs::get_logs))
         .routes(routes!(stream::get_stream))
+        .routes(routes!(people::list_users))
+        .routes(routes!(people::create_user))
+        .routes(routes!(people::revoke_user))
+        .routes(routes!(people::rotate_user))
+        .routes(routes!(people::get_claim))
+        .routes(routes!(authz::post_check))
+        .routes(routes!(authz::list_policies))
+        .routes(routes!(trace::get_trace))
+        .routes(routes!(audit::get_audit))
+        .routes(routes!(audit::get_head))
+        .routes(routes!(audit::get_verification))
 }
 
 #[derive(OpenApi)]

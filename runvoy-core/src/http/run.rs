@@ -10,7 +10,7 @@ use crate::{Caller, IdempotencyKey, Runvoy};
 /// Starts a command. Answers once it is recorded for good.
 #[utoipa::path(
     post, path = "/run", security(("api_key" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key and body answer the same execution for 24 hours")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "1 to 255 visible ASCII characters; the same key and body answer the same execution for 24 hours")),
     request_body = RunRequest,
     responses(
         (status = 202, body = RunAnswer),
@@ -28,12 +28,15 @@ pub(super) async fn post_run(
     let key = idempotency_key(&headers)?;
     let request: RunRequest = body.parse()?;
     let record = runvoy.run(&caller, request, key).await?;
+    let waiting = runvoy.waiting(&record).await?;
     let answer = RunAnswer {
         execution_id: record.id,
         log_url: String::new(),
         status: record.status,
         command: record.command,
         image_id: record.image_id.unwrap_or_default(),
+        position: waiting.as_ref().map(|waiting| waiting.position),
+        holder: waiting.as_ref().and_then(|waiting| waiting.holder.as_ref()).map(Into::into),
     };
     Ok((StatusCode::ACCEPTED, Json(answer)))
 }

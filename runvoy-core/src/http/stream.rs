@@ -17,7 +17,7 @@ use super::ApiError;
 use super::executions::ExecutionPath;
 use super::logs::{end_data, events, start};
 use super::query::Params;
-use crate::api::{BlockData, ErrorBody, GapData, StatusData, sse};
+use crate::api::{BlockData, ErrorBody, GapData, StatusData, StreamEvent, sse};
 use crate::execution::Execution;
 use crate::log::{Cursor, LogBlock};
 use crate::port::{BoxError, LogItem, LogPage};
@@ -49,7 +49,7 @@ enum Format {
         ("Last-Event-ID" = Option<String>, Header, description = "the last `id:` of an earlier connection; wins over `after`"),
     ),
     responses(
-        (status = 200, body = String, content_type = "text/event-stream"),
+        (status = 200, body = StreamEvent, content_type = "text/event-stream"),
         (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 503, body = ErrorBody),
     )
@@ -100,19 +100,24 @@ impl Follower {
         let Ok(item) = tokio::time::timeout(KEEP_ALIVE, self.follow.next()).await else {
             return Ok(Some(Bytes::from_static(b": keep-alive\n\n")));
         };
-        Ok(item?.map(|item| self.encode(&item)))
+        match item {
+            // Who comes back with `Last-Event-ID` is told why.
+            Err(crate::Error::Unauthenticated(_)) => Ok(None),
+            item => Ok(item?.map(|item| self.encode(&item))),
+        }
     }
 
     fn encode(&self, item: &FollowItem) -> Bytes {
         let record = self.follow.execution();
         match item {
-            FollowItem::Status(record) => {
-                let progress = self.follow.progress();
+            FollowItem::Status { execution, waiting, progress } => {
                 let data = StatusData {
-                    status: record.status,
-                    status_reason: record.status_reason,
-                    phase: progress.map(|progress| progress.phase.as_str().to_owned()),
-                    detail: progress.and_then(|progress| progress.detail.clone()),
+                    status: execution.status,
+                    status_reason: execution.status_reason,
+                    phase: progress.as_ref().map(|progress| progress.phase.as_str().to_owned()),
+                    detail: progress.as_ref().and_then(|progress| progress.detail.clone()),
+                    position: waiting.as_ref().map(|waiting| waiting.position),
+                    holder: waiting.as_ref().and_then(|waiting| waiting.holder.as_ref()).map(Into::into),
                 };
                 event(sse::STATUS, None, &data)
             }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use crate::audit::{AuditRecord, Checkpoint, Head};
 use crate::id::{Email, RequestId};
 
 /// What an audit event is about.
@@ -53,27 +54,29 @@ pub struct AuditEvent {
     pub detail: Option<String>,
 }
 
-/// An event in its place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditRecord {
-    /// Its number, from 1, without gaps.
-    pub seq: u64,
-    /// The event.
-    #[serde(flatten)]
-    pub event: AuditEvent,
-}
-
-/// An append-only record of every decision.
+/// An append-only record of every decision, each bound to those before it.
 ///
 /// # Contract
 ///
 /// - There is no update and no delete.
 /// - An answer to [`append`](Self::append) means durable. Numbers grow by one in the order of appending.
+/// - The record is made from the one before it within the same atomic write: of any number of appends at once, none
+///   shares its predecessor with another.
+/// - Reading answers what is stored, byte for byte as far as it is text, also where somebody changed it.
 #[async_trait]
 pub trait AuditLog: Send + Sync + 'static {
     /// Appends an event and answers its number.
     async fn append(&self, event: AuditEvent) -> Result<u64, StoreError>;
 
-    /// At most `limit` records after number `after`, oldest first.
+    /// At most `limit` records after number `after`, in the order of their numbers.
     async fn read(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, StoreError>;
+
+    /// The end of the chain.
+    async fn head(&self) -> Result<Head, StoreError>;
+
+    /// Keeps a checkpoint, durably.
+    async fn add_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError>;
+
+    /// Every checkpoint, in the order of adding. One that can no longer be read is answered with a time of 0.
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError>;
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::BoxError;
+use super::{BoxError, LoadedPolicies};
 use crate::id::{Email, ExecutionId, LockName, ParseIdError, Role, SecretName};
 
 /// Something that somebody may be allowed to do.
@@ -294,4 +294,9 @@ pub struct AuthorizerError {
 pub trait Authorizer: Send + Sync + 'static {
     /// Decides.
     async fn authorize(&self, request: &AuthzRequest<'_>) -> Result<Decision, AuthorizerError>;
+
+    /// What it decides by, for people to read; nothing where it does not decide by policies.
+    fn policies(&self) -> LoadedPolicies {
+        LoadedPolicies::default()
+    }
 }

@@ -3,7 +3,7 @@ use jiff::Timestamp;
 
 use super::StoreError;
 use crate::execution::{Execution, Patch, StartRequest};
-use crate::id::{Email, ExecutionId, IdPrefix};
+use crate::id::{Email, ExecutionId, IdPrefix, LockName};
 use crate::state::Status;
 
 /// An execution to be recorded.
@@ -89,6 +89,8 @@ pub struct ListQuery {
     pub statuses: Option<Vec<Status>>,
     /// Created by this user.
     pub user: Option<Email>,
+    /// That want, hold or held this lock.
+    pub lock: Option<LockName>,
     /// Created at or after.
     pub since: Option<Timestamp>,
     /// Created before.
@@ -115,11 +117,13 @@ pub struct Page {
 /// - An answer means durable: what was acknowledged is there after a crash.
 /// - [`create`](Self::create) is atomic over record, request, idempotency key and limits. A live key of the same
 ///   user with the same fingerprint answers [`Created::Existing`], with another [`StoreError::Conflict`]. A key
-///   that has expired (at the new record's `created_at`) is free. The limits are looked at after the key.
+///   that has expired (at the new record's `created_at`), or whose execution did not get its lock (`lock_held`), is
+///   free. The limits are looked at after the key.
 /// - [`transition`](Self::transition) is a compare-and-set by [`Execution::apply`]; a step that the state machine
 ///   forbids is [`StoreError::Invalid`], whoever asks, and changes nothing.
 /// - Whatever reaches a terminal status loses its stored request in the same write. The request is sealed at
 ///   rest where there is a rest.
+/// - It is owed its outcome in the audit log from that write on, until [`outcome_recorded`](Self::outcome_recorded).
 /// - A listing costs as much as the page, not as the table, and sees every record that was there when it began.
 #[async_trait]
 pub trait ExecutionStore: Send + Sync + 'static {
@@ -145,4 +149,10 @@ pub trait ExecutionStore: Send + Sync + 'static {
 
     /// A page of records, newest first.
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
+
+    /// At most `limit` ended executions whose outcome is not known to be in the audit log.
+    async fn outcomes_owed(&self, limit: usize) -> Result<Vec<Execution>, StoreError>;
+
+    /// Notes that an execution's outcome is in the audit log. Of one that is owed none it changes nothing.
+    async fn outcome_recorded(&self, id: ExecutionId) -> Result<(), StoreError>;
 }

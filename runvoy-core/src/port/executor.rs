@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use jiff::Timestamp;
-use runvoy_task::{EndReason, GitWorkspace};
+use runvoy_task::{EndReason, GitWorkspace, PhaseTiming};
 
 use super::BoxError;
 use crate::execution::{LogSummary, StartRequest, TaskHandle};
@@ -21,8 +21,20 @@ pub struct Capabilities {
     pub resources: bool,
     /// Whether a kill may shorten the grace of a run.
     pub shorter_grace: bool,
+    /// How far commands are from the server's own data.
+    pub reach: Reach,
     /// The longest grace it can give.
     pub max_grace: Option<Duration>,
+}
+
+/// How far commands are from what is the server's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// They cannot read it.
+    #[default]
+    Apart,
+    /// They can read it, its keys too: roles then bind only the honest.
+    OneTrustDomain,
 }
 
 /// A task to be started.
@@ -67,7 +79,7 @@ pub enum TaskWorkspace {
 }
 
 /// How a start gate was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Claim {
     /// No task of the execution ever runs its command.
     Revoked,
@@ -116,6 +128,8 @@ pub struct TaskExit {
     pub log: Option<LogSummary>,
     /// What its image was exactly, where it had one.
     pub image_digest: Option<String>,
+    /// How long each of its phases took, where that was measured.
+    pub phases: Vec<PhaseTiming>,
 }
 
 /// Why a task can never be started as asked.
@@ -233,8 +247,10 @@ impl ExecutorError {
 /// - [`events`](Self::events) may lose, repeat and reorder: it makes things quick, `describe` makes them right.
 #[async_trait]
 pub trait Executor: Send + Sync + 'static {
-    /// What it can do.
-    fn capabilities(&self) -> Capabilities;
+    /// What it can do. One that can do none of it need not say so.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
 
     /// Whether it takes new tasks: asked before an execution is recorded.
     ///

@@ -9,10 +9,15 @@ mod authorizer;
 mod execution_store;
 mod executor;
 mod key_store;
+mod lock_manager;
 mod log_source;
+mod policies;
+mod resource;
 mod store_error;
+mod trace_log;
 
-pub use audit_log::{AuditEvent, AuditKind, AuditLog, AuditRecord};
+pub use crate::account::{Account, AccountClaim, ClaimOutcome, KeyState, NewClaim, User};
+pub use audit_log::{AuditEvent, AuditKind, AuditLog};
 pub use authorizer::{
     Action, Authorizer, AuthorizerError, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext,
 };
@@ -21,7 +26,13 @@ pub use execution_store::{
     Transition,
 };
 pub use executor::{
-    Capabilities, Claim, Executor, ExecutorError, StartTask, TaskEvent, TaskExit, TaskState, TaskWorkspace, Phase, Progress, Refusal, Refused};
-pub use key_store::{KeyRecord, KeyStore, User};
+    Capabilities, Claim, Executor, ExecutorError, Phase, Progress, Reach, Refusal, Refused, StartTask,
+    TaskEvent, TaskExit, TaskState, TaskWorkspace,
+};
+pub use key_store::{KeyRecord, KeyStore};
+pub use lock_manager::LockManager;
 pub use log_source::{LogEnd, LogError, LogItem, LogPage, LogSource, ReadLimit};
+pub use policies::{LoadedPolicies, LoadedPolicy, PolicyEffect};
+pub use resource::ResourceKind;
 pub use store_error::{BoxError, StoreError};
+pub use trace_log::{TraceLevel, TraceLine, TraceLog};

@@ -25,6 +25,12 @@ pub enum StoreError {
         /// The backend's reason, where it has one.
         source: Option<BoxError>,
     },
+    /// A rule of the port forbids it, as things are.
+    #[error("{why}")]
+    Refused {
+        /// Which rule, and what to do about it.
+        why: String,
+    },
     /// The store did not answer, or could not do it now.
     #[error("the store is not available")]
     Unavailable {
@@ -44,6 +50,11 @@ impl StoreError {
     /// Something that is not there.
     pub fn not_found(what: impl Into<String>) -> Self {
         Self::NotFound { what: what.into() }
+    }
+
+    /// Something that a rule of the port forbids.
+    pub fn refused(why: impl Into<String>) -> Self {
+        Self::Refused { why: why.into() }
     }
 
     /// Something that is there already.

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use super::standing::Standing;
 use super::{Error, Runvoy, Unauthenticated};
 use crate::id::{Email, RequestId, Role};
 use crate::key::ApiKey;
 use crate::port::{
-    Action, AuditEvent, AuditKind, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext,
+    Action, AuditEvent, AuditKind, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext, User,
 };
 
 /// Where a request comes from.
@@ -34,6 +35,7 @@ pub struct Caller {
     pub(crate) role: Role,
     pub(crate) key_expires_at: Option<Timestamp>,
     pub(crate) context: RequestContext,
+    pub(crate) standing: Standing,
 }
 
 impl Caller {
@@ -64,30 +66,35 @@ pub(crate) struct Granted {
 }
 
 impl Runvoy {
-    /// Finds out who sent a request. A store that does not answer is an error of its own, never "unknown".
-    pub async fn authenticate(&self, key: Option<&str>, context: RequestContext) -> Result<Caller, Error> {
-        let refuse = |why| Err(Error::Unauthenticated(why));
-        let Some(key) = key.filter(|key| !key.is_empty()) else {
-            return refuse(Unauthenticated::Missing);
-        };
-        let Ok(key) = ApiKey::parse(key) else {
-            return refuse(Unauthenticated::Unknown);
-        };
-        let found = self.inner.keys.find(&key.hash()).await.map_err(Error::store("the key store"))?;
-        let Some(record) = found else {
-            return refuse(Unauthenticated::Unknown);
-        };
-        let user = record.user;
-        if user.revoked {
-            return refuse(Unauthenticated::Revoked);
-        }
-        if user.key_expires_at.is_some_and(|at| at <= self.inner.clock.now()) {
-            return refuse(Unauthenticated::Expired);
-        }
-        Ok(Caller { user: user.email, role: user.role, key_expires_at: user.key_expires_at, context })
+    /// Lets a request in, or says when: to be asked once, before anything else is done for it.
+    pub fn let_in(&self, context: &RequestContext) -> Result<(), Error> {
+        self.inner.rates.admit(context.address)
     }
 
-    /// Asks the authorizer; a denial is recorded and is an error.
+    /// Finds out who sent a request. A store that does not answer is an error of its own, never "unknown".
+    pub async fn authenticate(&self, key: Option<&str>, context: RequestContext) -> Result<Caller, Error> {
+        let Some(key) = key.filter(|key| !key.is_empty()) else {
+            return Err(Error::Unauthenticated(Unauthenticated::Missing));
+        };
+        let key = ApiKey::parse(key).ok().map(|key| key.hash());
+        let (rates, address) = (&self.inner.rates, context.address);
+        rates.may_try(key.as_ref(), address)?;
+        let found = match key {
+            None => Err(Error::Unauthenticated(Unauthenticated::Unknown)),
+            Some(key) => self.look_up(key).await,
+        };
+        if matches!(found, Err(Error::Unauthenticated(Unauthenticated::Unknown))) {
+            rates.failed(address);
+        }
+        let (user, standing) = found?;
+        rates.admit_key(standing.key, address)?;
+        self.inner.uses.saw(&user.email, self.inner.clock.now());
+        let User { email, role, key_expires_at, .. } = user;
+        Ok(Caller { user: email, role, key_expires_at, context, standing })
+    }
+
+    /// Asks the authorizer; a denial is recorded and is an error. So is a key that is worthless by now: who reads page by
+    /// page is asked for a decision with each.
     pub(crate) async fn authorize(
         &self,
         caller: &Caller,
@@ -95,20 +102,46 @@ impl Runvoy {
         resource: Resource<'_>,
         run: Option<RunContext<'_>>,
     ) -> Result<Granted, Error> {
-        let principal = Principal { user: &caller.user, role: caller.role };
-        let request = AuthzRequest { principal, action, resource, run };
-        match self.inner.authorizer.authorize(&request).await? {
+        self.confirm(&mut caller.standing.clone()).await?;
+        match self.decide(caller, action, resource, run).await? {
             Decision::Allow { policy } => {
-                Ok(Granted { event: self.event(caller, AuditKind::Allowed, &request, policy.as_ref()) })
+                let about = (action, resource);
+                Ok(Granted { event: self.event(caller, AuditKind::Allowed, about, policy.as_ref()) })
             }
             Decision::Deny { policy } => {
-                let mut event = self.event(caller, AuditKind::Denied, &request, policy.as_ref());
+                let mut event = self.event(caller, AuditKind::Denied, (action, resource), policy.as_ref());
                 event.detail = run.map(|run| excerpt(run.command));
                 self.append(event).await?;
                 let resource = resource.to_string();
                 Err(Error::Denied { action, resource, policy, by_content: run.is_some() })
             }
         }
+    }
+
+    /// Asks the authorizer about a run whose content is known, and about all that it uses.
+    pub(crate) async fn authorize_run(
+        &self,
+        caller: &Caller,
+        context: RunContext<'_>,
+    ) -> Result<Granted, Error> {
+        let granted = self.authorize(caller, Action::Run, Resource::System, Some(context)).await?;
+        for (action, resource) in what_a_run_uses(&context) {
+            self.authorize(caller, action, resource, Some(context)).await?;
+        }
+        Ok(granted)
+    }
+
+    /// The one question to the authorizer. Records nothing.
+    pub(crate) async fn decide(
+        &self,
+        caller: &Caller,
+        action: Action,
+        resource: Resource<'_>,
+        run: Option<RunContext<'_>>,
+    ) -> Result<Decision, Error> {
+        let principal = Principal { user: &caller.user, role: caller.role };
+        let request = AuthzRequest { principal, action, resource, run };
+        Ok(self.inner.authorizer.authorize(&request).await?)
     }
 
     /// Records a decision, with the resource it came to be about where that was not known before.
@@ -135,7 +168,7 @@ impl Runvoy {
         &self,
         caller: &Caller,
         kind: AuditKind,
-        request: &AuthzRequest<'_>,
+        (action, resource): (Action, Resource<'_>),
         policy: Option<&PolicyId>,
     ) -> AuditEvent {
         AuditEvent {
@@ -144,12 +177,20 @@ impl Runvoy {
             user: caller.user.clone(),
             address: caller.context.address,
             kind,
-            action: request.action.to_string(),
-            resource: request.resource.to_string(),
+            action: action.to_string(),
+            resource: resource.to_string(),
             policy: policy.map(ToString::to_string),
             detail: None,
         }
     }
+}
+
+/// What a run is asked about beside the run itself, in this order.
+pub(crate) fn what_a_run_uses<'a>(context: &RunContext<'a>) -> impl Iterator<Item = (Action, Resource<'a>)> {
+    let image = context.image.map(|name| (Action::UseImage, Resource::Image { name, owners: &[] }));
+    let secret = |name| (Action::UseSecret, Resource::Secret { name, owners: &[] });
+    let lock = context.lock.map(|name| (Action::UseLock, Resource::Lock(name)));
+    image.into_iter().chain(context.secrets.iter().map(secret)).chain(lock)
 }
 
 /// The beginning of a command: the record of its execution has the whole of it.

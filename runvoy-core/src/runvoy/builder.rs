@@ -1,20 +1,28 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Config, Inner, Runvoy, audit, changes, page_cache};
+use tokio_util::task::TaskTracker;
+
+use super::{Config, Inner, Runvoy, audit, changes, page_cache, rates, standing, uses};
+use crate::audit::CheckpointKey;
 use crate::clock::{SharedClock, SystemClock};
-use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LogSource};
+use crate::port::{
+    AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource, TraceLog,
+};
 
 /// Puts a service together. Setters store, [`build`](Self::build) checks.
 #[derive(Default)]
 pub struct Builder {
     keys: Option<Arc<dyn KeyStore>>,
     executions: Option<Arc<dyn ExecutionStore>>,
+    locks: Option<Arc<dyn LockManager>>,
     executor: Option<Arc<dyn Executor>>,
     logs: Option<Arc<dyn LogSource>>,
     audit: Option<Arc<dyn AuditLog>>,
     authorizer: Option<Arc<dyn Authorizer>>,
+    trace: Option<Arc<dyn TraceLog>>,
     clock: Option<SharedClock>,
+    checkpoint_key: Option<CheckpointKey>,
     config: Config,
 }
 
@@ -36,6 +44,12 @@ impl Builder {
     /// Records of executions.
     pub fn executions(mut self, executions: Arc<dyn ExecutionStore>) -> Self {
         self.executions = Some(executions);
+        self
+    }
+
+    /// Locks, and who waits for them.
+    pub fn locks(mut self, locks: Arc<dyn LockManager>) -> Self {
+        self.locks = Some(locks);
         self
     }
 
@@ -63,9 +77,21 @@ impl Builder {
         self
     }
 
+    /// The server's own log, by request; without one a trace has no lines.
+    pub fn trace(mut self, trace: Arc<dyn TraceLog>) -> Self {
+        self.trace = Some(trace);
+        self
+    }
+
     /// What tells the time; the machine's clock unless given.
     pub fn clock(mut self, clock: SharedClock) -> Self {
         self.clock = Some(clock);
+        self
+    }
+
+    /// The key of the audit log's checkpoints; without one there are none.
+    pub fn checkpoint_key(mut self, key: CheckpointKey) -> Self {
+        self.checkpoint_key = Some(key);
         self
     }
 
@@ -82,16 +108,24 @@ impl Builder {
             inner: Arc::new(Inner {
                 keys: self.keys.ok_or(missing("a key store", "keys"))?,
                 executions: self.executions.ok_or(missing("an execution store", "executions"))?,
+                locks: self.locks.ok_or(missing("a lock manager", "locks"))?,
                 executor: self.executor.ok_or(missing("an executor", "executor"))?,
                 logs: self.logs.ok_or(missing("a log source", "logs"))?,
                 audit: self.audit.ok_or(missing("an audit log", "audit"))?,
                 authorizer: self.authorizer.ok_or(missing("an authorizer", "authorizer"))?,
+                trace: self.trace,
                 clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
+                checkpoint_key: self.checkpoint_key,
+                rates: rates::Limits::new(self.config.rates),
                 config: self.config,
                 changes: Arc::new(changes::Changes::default()),
                 pages: page_cache::PageCache::default(),
                 revealed: audit::Revealed::default(),
+                telling: audit::Telling::default(),
+                key_changes: standing::KeyChanges::default(),
+                uses: uses::Uses::default(),
                 draining: AtomicBool::new(false),
+                begun: TaskTracker::new(),
             }),
         })
     }

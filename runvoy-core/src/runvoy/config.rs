@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::Rates;
+use crate::address::AddressRange;
 use crate::limits;
 
 /// What an admin may set. Plain values; the defaults are those of [`crate::limits`].
@@ -17,6 +19,8 @@ pub struct Config {
     pub max_live_per_user: Option<u64>,
     /// The image of a run that names none, where the executor has images.
     pub default_image: Option<String>,
+    /// Executions that may wait for one lock, at most [`limits::MAX_QUEUE_DEPTH`].
+    pub queue_depth: usize,
     /// How long a command may run when the request does not say.
     pub default_timeout: Duration,
     /// How long a request may let its command run.
@@ -27,6 +31,10 @@ pub struct Config {
     pub log_settle: Duration,
     /// How long a start may take before it is given up.
     pub start_timeout: Duration,
+    /// How many requests are let in.
+    pub rates: Rates,
+    /// Proxies whose word counts on where a request comes from (`X-Forwarded-For`).
+    pub trusted_proxies: Vec<AddressRange>,
     /// How often a wait looks again by itself, for what happened in another process.
     pub poll: Duration,
 }
@@ -40,11 +48,14 @@ impl Default for Config {
             max_live: Some(limits::LIVE_EXECUTIONS),
             max_live_per_user: None,
             default_image: None,
+            queue_depth: limits::QUEUE_DEPTH,
             default_timeout: limits::DEFAULT_TIMEOUT,
             max_timeout: limits::MAX_TIMEOUT,
             log_limit: limits::LOG_BYTES,
             log_settle: Duration::from_secs(5),
             start_timeout: limits::START_TIMEOUT,
+            rates: Rates::default(),
+            trusted_proxies: Vec::new(),
             poll: Duration::from_secs(1),
         }
     }

@@ -1,4 +1,7 @@
-use crate::id::ParseIdError;
+use std::time::Duration;
+
+use crate::id::{LockName, ParseIdError};
+use crate::locks::Holder;
 use crate::port::{
     Action, AuthorizerError, BoxError, ExecutorError, LiveScope, LogError, PolicyId, StoreError,
 };
@@ -36,9 +39,31 @@ pub enum Error {
         /// What is missing.
         what: String,
     },
+    /// It is there already, or was used, or must stay as it is.
+    #[error("{message}")]
+    Conflict {
+        /// What is in the way, and what to do about it.
+        message: String,
+    },
     /// The idempotency key stands for another request.
     #[error("the idempotency key was used with a different request")]
     IdempotencyConflict,
+    /// The lock is held, and the run was not to wait.
+    #[error("the lock `{name}` is held{}", holder.as_ref().map(|h| format!(" by {} since {} (execution {})", h.user, h.since, h.execution)).unwrap_or_default())]
+    LockHeld {
+        /// The lock.
+        name: LockName,
+        /// Who holds it.
+        holder: Option<Box<Holder>>,
+    },
+    /// As many wait for the lock as may.
+    #[error("{depth} executions wait for the lock `{name}`, which is the limit")]
+    QueueFull {
+        /// The lock.
+        name: LockName,
+        /// How many may wait.
+        depth: usize,
+    },
     /// As many executions are live as may be.
     #[error("{limit} executions {}, which is the limit", match scope { LiveScope::Server => "are live on this server", LiveScope::User => "of yours are live" })]
     TooManyLive {
@@ -46,6 +71,12 @@ pub enum Error {
         scope: LiveScope,
         /// Which limit.
         limit: u64,
+    },
+    /// More requests came from there than are let in.
+    #[error("too many requests; try again in {} s", retry_after.as_secs() + 1)]
+    TooManyRequests {
+        /// When one more is let in.
+        retry_after: Duration,
     },
     /// New work is refused for now, by the server's own decision.
     #[error("{message}")]
@@ -92,6 +123,11 @@ impl Error {
     /// A part of the request that is not as it must be.
     pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
         Self::Invalid { field, message: message.into() }
+    }
+
+    /// A new run at the wrong time.
+    pub(crate) fn shutting_down() -> Self {
+        Self::Busy { message: "the server is shutting down; try again in a moment".to_owned() }
     }
 
     /// An execution that is not there.

@@ -1,20 +1,31 @@
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::changes::Subscription;
-use super::{Caller, Error, LogStart, Runvoy, SharedPage};
+use super::{Caller, Error, LogStart, Runvoy, SharedPage, Waiting};
 use crate::execution::Execution;
 use crate::id::IdPrefix;
 use crate::log::Cursor;
 use crate::port::{LogEnd, Progress};
 use crate::state::{Reason, Status};
 
+/// So many times longer than others a follower in line waits before it looks by itself.
+const IN_LINE: u32 = 5;
+
 /// What a follower is told.
 #[derive(Clone, Debug)]
 pub enum FollowItem {
-    /// The status, or the [progress](Follow::progress) in it, is new to this follower. A terminal one is told by `End` alone.
-    Status(Box<Execution>),
+    /// The status, the place in the line, or the progress is new to this follower. A terminal status is told by `End` alone.
+    Status {
+        /// The record.
+        execution: Box<Execution>,
+        /// Its place in the line for its lock, while it waits.
+        waiting: Option<Waiting>,
+        /// How far it is on its way to its command.
+        progress: Option<Progress>,
+    },
     /// More of the log.
     Page(Arc<SharedPage>),
     /// The last line was told and the execution has ended.
@@ -26,16 +37,26 @@ pub enum FollowItem {
     },
 }
 
+/// What a follower was last told of the status.
+#[derive(PartialEq, Eq)]
+struct Told {
+    status: Status,
+    reason: Option<Reason>,
+    waiting: Option<Waiting>,
+    progress: Option<Progress>,
+}
+
 /// One reader of one execution: every line from where it started, each once, to the end.
 ///
 /// Long-poll, streams and library callers all read through this.
 pub struct Follow {
     runvoy: Runvoy,
+    caller: Caller,
+    key_changes: watch::Receiver<u64>,
     record: Execution,
     cursor: Option<Cursor>,
     changes: Subscription,
-    told: Option<(Status, Option<Reason>, Option<Progress>)>,
-    progress: Option<Progress>,
+    told: Option<Told>,
     /// When the task was first seen to be over while its log had no end.
     waiting_for_end: Option<Instant>,
     ended: bool,
@@ -46,11 +67,16 @@ impl Runvoy {
     pub async fn follow(&self, caller: &Caller, id: &IdPrefix, start: LogStart) -> Result<Follow, Error> {
         let record = self.resolve(id).await?;
         self.reveal_log(caller, &record).await?;
-        self.reader(record, start).await
+        self.reader(caller, record, start).await
     }
 
     /// A reader for somebody who is allowed to read.
-    pub(super) async fn reader(&self, record: Execution, start: LogStart) -> Result<Follow, Error> {
+    pub(super) async fn reader(
+        &self,
+        caller: &Caller,
+        record: Execution,
+        start: LogStart,
+    ) -> Result<Follow, Error> {
         let cursor = match start {
             LogStart::Beginning => None,
             LogStart::After(cursor) => Some(cursor),
@@ -60,11 +86,12 @@ impl Runvoy {
         self.inner.pages.read(self.inner.logs.as_ref(), record.id, cursor.as_ref()).await?;
         Ok(Follow {
             runvoy: self.clone(),
+            caller: caller.clone(),
+            key_changes: self.inner.key_changes.subscribe(),
             changes: self.inner.changes.subscribe(record.id),
             record,
             cursor,
             told: None,
-            progress: None,
             waiting_for_end: None,
             ended: false,
         })
@@ -74,14 +101,17 @@ impl Runvoy {
 impl Follow {
     /// The next thing to tell, waiting for it. Cancel-safe: what was not told is told next.
     ///
+    /// An error of [`Error::Unauthenticated`] once the reader's key is worthless: at once where it was made so by this
+    /// process, else within [`limits::KEY_RECHECK`](crate::limits::KEY_RECHECK).
+    ///
     /// `None` after the end, and when the service drains: then [`cursor`](Self::cursor) tells where to go on.
     pub async fn next(&mut self) -> Result<Option<FollowItem>, Error> {
         loop {
             if self.ended {
                 return Ok(None);
             }
-            self.record = self.runvoy.get_record(self.record.id).await?;
-            if let Some(status) = self.news_of_status() {
+            self.refresh().await?;
+            if let Some(status) = self.news_of_status().await? {
                 return Ok(Some(status));
             }
             let inner = &self.runvoy.inner;
@@ -115,44 +145,57 @@ impl Follow {
             // The command never ran: nothing is all there is.
             return Some(true);
         }
+        let settle = self.runvoy.inner.config.log_settle;
+        // Who comes late, or asks page by page, need not wait anew.
+        let now = self.runvoy.inner.clock.now();
+        let ended_long_ago = self.record.completed_at.is_some_and(|at| {
+            now.duration_since(at).max(jiff::SignedDuration::ZERO).unsigned_abs() >= settle
+        });
         let since = *self.waiting_for_end.get_or_insert_with(Instant::now);
-        (since.elapsed() >= self.runvoy.inner.config.log_settle).then_some(false)
+        (ended_long_ago || since.elapsed() >= settle).then_some(false)
     }
 
     /// Waits until there may be something new.
     pub(super) async fn wait(&mut self) -> Result<(), Error> {
         let inner = &self.runvoy.inner;
-        let more = inner.logs.changed(self.record.id, self.cursor.as_ref(), inner.config.poll);
-        // Both branches only say "look again", so dropping either loses nothing.
+        // Who waits in line has no log, and is woken when the line moves: a thousand of them should cost nothing.
+        let patience = if self.record.status == Status::Queued { IN_LINE } else { 1 };
+        let poll = inner.config.poll.saturating_mul(patience);
+        let more = inner.logs.changed(self.record.id, self.cursor.as_ref(), poll);
+        // All branches only say "look again", so dropping any of them loses nothing.
         tokio::select! {
             () = self.changes.changed() => Ok(()),
+            // The sender lives as long as the service does.
+            _ = self.key_changes.changed() => Ok(()),
             result = more => Ok(result?),
         }
     }
 
-    fn news_of_status(&mut self) -> Option<FollowItem> {
+    async fn news_of_status(&mut self) -> Result<Option<FollowItem>, Error> {
         if self.record.status.is_terminal() {
-            return None;
+            return Ok(None);
         }
+        let waiting = self.runvoy.waiting(&self.record).await?;
         let unclaimed = self.record.status == Status::Starting;
-        self.progress = unclaimed.then(|| self.runvoy.inner.executor.progress(self.record.id)).flatten();
-        let now = Some((self.record.status, self.record.status_reason, self.progress.clone()));
-        if self.told == now {
-            return None;
+        let progress = unclaimed.then(|| self.runvoy.inner.executor.progress(self.record.id)).flatten();
+        let now = Told {
+            status: self.record.status,
+            reason: self.record.status_reason,
+            waiting: waiting.clone(),
+            progress: progress.clone(),
+        };
+        if self.told.as_ref() == Some(&now) {
+            return Ok(None);
         }
-        self.told = now;
-        Some(FollowItem::Status(Box::new(self.record.clone())))
+        self.told = Some(now);
+        Ok(Some(FollowItem::Status { execution: Box::new(self.record.clone()), waiting, progress }))
     }
 
-    /// Reads the record anew.
+    /// Reads the record anew, for a reader whose key is still good.
     pub(super) async fn refresh(&mut self) -> Result<(), Error> {
+        self.runvoy.confirm(&mut self.caller.standing).await?;
         self.record = self.runvoy.get_record(self.record.id).await?;
         Ok(())
-    }
-
-    /// How far a task was that had not begun, when its status was last told.
-    pub fn progress(&self) -> Option<&Progress> {
-        self.progress.as_ref()
     }
 
     /// The record as it was last read.

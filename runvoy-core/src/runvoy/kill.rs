@@ -40,7 +40,7 @@ impl Runvoy {
         self.order_stop(caller, record, grace).await
     }
 
-    async fn order_stop(
+    pub(crate) async fn order_stop(
         &self,
         caller: &Caller,
         mut record: Execution,

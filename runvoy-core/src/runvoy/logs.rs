@@ -59,7 +59,7 @@ impl Runvoy {
         }
         let record = self.resolve(id).await?;
         self.reveal_log(caller, &record).await?;
-        let mut reader = self.reader(record, query.start).await?;
+        let mut reader = self.reader(caller, record, query.start).await?;
         let deadline = Instant::now() + query.wait;
         loop {
             reader.refresh().await?;

@@ -2,41 +2,64 @@
 
 mod access;
 mod audit;
+mod audit_trail;
 mod builder;
+mod can_i;
 mod changes;
 mod config;
 mod error;
 mod follow;
 mod keys;
 mod kill;
+mod lock_admin;
+mod locks;
 mod logs;
 mod page_cache;
+mod people;
 mod quote;
+mod rates;
 mod read;
 mod reconcile;
 mod run;
+mod standing;
 mod start;
 mod task_event;
 mod tend;
+mod trace;
+mod uses;
 mod validate;
+mod why;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio_util::task::TaskTracker;
+
 pub use access::{Caller, RequestContext};
+pub use audit_trail::{AuditFilter, AuditPage};
 pub use builder::{BuildError, Builder};
+pub use can_i::CanI;
 pub use config::Config;
 pub use error::{Error, Unauthenticated};
 pub use follow::{Follow, FollowItem};
 pub use kill::KillOutcome;
+pub use lock_admin::{ForcedRelease, LockView};
+pub use locks::Waiting;
 pub use logs::{LogQuery, LogRead, LogStart};
 pub use page_cache::SharedPage;
+pub use people::{ClaimedKey, Invitation};
+pub use rates::{Rate, Rates};
 pub use read::ExecutionFilter;
 pub use reconcile::{ReconcileOptions, ReconcileReport};
 pub use run::IdempotencyKey;
+pub use trace::Trace;
+pub use why::{Finding, Phase, Usual, Why};
 
+use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;
-use crate::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LogSource};
+use crate::port::{
+    AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource, TraceLog,
+};
 
 /// The service: every operation that a front-end offers.
 ///
@@ -50,16 +73,25 @@ pub struct Runvoy {
 struct Inner {
     keys: Arc<dyn KeyStore>,
     executions: Arc<dyn ExecutionStore>,
+    locks: Arc<dyn LockManager>,
     executor: Arc<dyn Executor>,
     logs: Arc<dyn LogSource>,
     audit: Arc<dyn AuditLog>,
     authorizer: Arc<dyn Authorizer>,
+    trace: Option<Arc<dyn TraceLog>>,
     clock: SharedClock,
+    checkpoint_key: Option<CheckpointKey>,
     config: Config,
     changes: Arc<changes::Changes>,
     pages: page_cache::PageCache,
     revealed: audit::Revealed,
+    telling: audit::Telling,
+    key_changes: standing::KeyChanges,
+    uses: uses::Uses,
+    rates: rates::Limits,
     draining: AtomicBool,
+    /// What goes on although its caller may have gone.
+    begun: TaskTracker,
 }
 
 impl Runvoy {
@@ -77,6 +109,12 @@ impl Runvoy {
     pub fn drain(&self) {
         self.inner.draining.store(true, Ordering::Relaxed);
         self.inner.changes.wake_all();
+    }
+
+    /// Resolves once every start that was under way is done; after [`drain`](Self::drain) no other begins.
+    pub async fn settled(&self) {
+        self.inner.begun.close();
+        self.inner.begun.wait().await;
     }
 
     /// Whether [`drain`](Self::drain) was called.

@@ -11,7 +11,7 @@ use crate::port::{LogError, LogPage, LogSource, ReadLimit};
 
 /// How much of a log is read, encoded and sent at once.
 const PAGE: ReadLimit = ReadLimit { events: 20_000, bytes: 128 * 1024 };
-/// Pages remembered. At 128 KiB each, raw and encoded, they stay under 10 MB.
+/// Pages remembered: 4 MiB of text, and as much again encoded, or several times that where most of it is escaped.
 const PAGES: NonZeroUsize = NonZeroUsize::new(32).expect("32 is not zero");
 
 /// Part of a log that many followers share.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Caller, Error, Runvoy};
 use crate::execution::Execution;
-use crate::id::{Email, ExecutionId, IdPrefix};
+use crate::id::{Email, ExecutionId, IdPrefix, LockName};
 use crate::limits;
 use crate::port::{Action, ListPosition, ListQuery, Page, Resource};
 use crate::state::Status;
@@ -16,6 +16,8 @@ pub struct ExecutionFilter {
     pub statuses: Option<Vec<Status>>,
     /// Created by this user.
     pub user: Option<Email>,
+    /// That want, hold or held this lock.
+    pub lock: Option<LockName>,
     /// Created at or after.
     pub since: Option<Timestamp>,
     /// Created before.
@@ -36,14 +38,20 @@ impl Runvoy {
         let mut record = self.execution(caller, id).await?;
         let deadline = tokio::time::Instant::now() + at_most;
         let mut changes = self.inner.changes.subscribe(record.id);
+        let (mut standing, mut key_changes) = (caller.standing.clone(), self.inner.key_changes.subscribe());
         loop {
+            self.confirm(&mut standing).await?;
             record = self.get_record(record.id).await?;
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
             if record.status.is_terminal() || left.is_zero() || self.is_draining() {
                 return Ok(record);
             }
-            // Both ways on look at the record again.
-            let _ = tokio::time::timeout(left.min(self.inner.config.poll), changes.changed()).await;
+            // All ways on look again.
+            tokio::select! {
+                () = tokio::time::sleep(left.min(self.inner.config.poll)) => {}
+                () = changes.changed() => {}
+                _ = key_changes.changed() => {}
+            }
         }
     }
 
@@ -62,6 +70,7 @@ impl Runvoy {
         let query = ListQuery {
             statuses: filter.statuses.clone(),
             user: filter.user.clone(),
+            lock: filter.lock.clone(),
             since: filter.since,
             until: filter.until,
             after,

@@ -1,14 +1,22 @@
 //! What a crash left, and who mends it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 
+use super::locks::{Authorized, Entered};
 use super::{Error, Runvoy};
 use crate::execution::{Execution, Patch};
+use crate::id::{ExecutionId, LockName};
 use crate::limits;
+use crate::locks::LockDocument;
 use crate::port::{ListQuery, Refusal, Refused, TaskState};
 use crate::state::Status;
+
+/// Executions mended at once: a start that is slow keeps nobody else's stop waiting.
+const CONCURRENCY: usize = 16;
 
 /// How a pass goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +45,8 @@ pub struct ReconcileReport {
     pub stopped: u64,
     /// Given up.
     pub given_up: u64,
+    /// Locks that were taken from an ended execution, or given to one that waited.
+    pub handed_over: u64,
     /// Left for the next pass, because something did not answer.
     pub failed: u64,
 }
@@ -57,53 +67,163 @@ impl Runvoy {
     /// pass. Only a store that cannot list is an error.
     pub async fn reconcile(&self, options: ReconcileOptions) -> Result<ReconcileReport, Error> {
         let mut report = ReconcileReport::default();
+        let mut live = HashSet::new();
+        let placed = self.in_lines().await?;
         let mut query =
             ListQuery { statuses: Some(Status::LIVE.to_vec()), limit: limits::PAGE, ..ListQuery::default() };
         loop {
             let store = Error::store("the execution store");
             let page = self.inner.executions.list(&query).await.map_err(store)?;
-            self.reconcile_page(&page.executions, options, &mut report).await;
-            match page.next {
+            live.extend(page.executions.iter().map(|record| record.id));
+            let next = page.next;
+            self.reconcile_page(page.executions, &placed, options, &mut report).await;
+            match next {
                 Some(next) => query.after = Some(next),
-                None => return Ok(report),
+                None => break,
             }
         }
+        self.reconcile_locks(&live, &mut report).await?;
+        self.record_owed_outcomes(options, &mut report).await?;
+        Ok(report)
+    }
+
+    /// Whoever ended an execution died before its outcome was in the audit log.
+    async fn record_owed_outcomes(
+        &self,
+        options: ReconcileOptions,
+        report: &mut ReconcileReport,
+    ) -> Result<(), Error> {
+        let owed = self.forgotten_outcomes().await?;
+        let now = self.inner.clock.now();
+        let is_late = |record: &&Execution| {
+            // Another process may be at it.
+            record.completed_at.is_none_or(|at| elapsed(at, now) >= options.attempt_silence)
+        };
+        for record in owed.iter().filter(is_late) {
+            if let Err(error) = self.record_outcome(record).await {
+                report.failed += 1;
+                tracing::warn!(execution.id = %record.id, error = %super::error_chain(&error), "outcome not recorded yet");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever holds a lock or waits for one.
+    async fn in_lines(&self) -> Result<HashSet<ExecutionId>, Error> {
+        let locks = self.inner.locks.list().await.map_err(Error::store("the lock store"))?;
+        let of = |lock: &LockDocument| {
+            let waiting = lock.waiters.iter().map(|waiter| waiter.execution);
+            waiting.chain(lock.holder.as_ref().map(|holder| holder.execution)).collect::<Vec<_>>()
+        };
+        Ok(locks.iter().flat_map(|(_, lock)| of(lock)).collect())
+    }
+
+    /// Brings locks in line with what became of those who hold them and wait for them.
+    async fn reconcile_locks(
+        &self,
+        live: &HashSet<ExecutionId>,
+        report: &mut ReconcileReport,
+    ) -> Result<(), Error> {
+        let locks = self.inner.locks.list().await.map_err(Error::store("the lock store"))?;
+        for (name, lock) in locks {
+            match self.mend_lock(&name, &lock, live).await {
+                Ok(true) => report.handed_over += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    report.failed += 1;
+                    tracing::warn!(lock.name = %name, error = %super::error_chain(&error), "lock not mended yet");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn mend_lock(
+        &self,
+        name: &LockName,
+        lock: &LockDocument,
+        live: &HashSet<ExecutionId>,
+    ) -> Result<bool, Error> {
+        for waiter in lock.waiters.iter().filter(|waiter| !live.contains(&waiter.execution)) {
+            // Who ended while it waited, and did not come to say so.
+            let store = Error::store("the execution store");
+            let record = self.inner.executions.get(waiter.execution).await.map_err(store)?;
+            if record.is_none_or(|record| record.status.is_terminal())
+                && let Some(holder) = self.leave(name, waiter.execution).await?
+            {
+                self.pass_on(name, Some(holder)).await?;
+            }
+        }
+        let Some(holder) = &lock.holder else { return Ok(false) };
+        let store = Error::store("the execution store");
+        let record = self.inner.executions.get(holder.execution).await.map_err(store)?;
+        let is_waiting_for_us =
+            record.is_none_or(|record| record.status.is_terminal() || record.status == Status::Queued);
+        if is_waiting_for_us {
+            self.pass_on(name, Some(holder.clone())).await?;
+        }
+        Ok(is_waiting_for_us)
     }
 
     async fn reconcile_page(
         &self,
-        records: &[Execution],
+        records: Vec<Execution>,
+        placed: &HashSet<ExecutionId>,
         options: ReconcileOptions,
         report: &mut ReconcileReport,
     ) {
-        let ids: Vec<_> = records.iter().map(|record| record.id).collect();
-        let states = match self.inner.executor.describe(&ids).await {
-            Ok(states) => states,
-            Err(error) => {
-                tracing::warn!(error = %super::error_chain(&error), "executor not available");
-                vec![TaskState::Unknown; ids.len()]
-            }
-        };
-        for (record, state) in records.iter().zip(&states) {
+        // Who waits for a lock has no task.
+        let (waiting, others): (Vec<_>, Vec<_>) =
+            records.into_iter().partition(|record| record.status == Status::Queued);
+        let states = self.states(&others).await;
+        let waiting = waiting.into_iter().map(|record| (record, TaskState::Pending));
+        let mending = others.into_iter().zip(states).chain(waiting);
+        let mending = mending.map(|(record, state)| self.try_to_mend(record, state, placed, options).boxed());
+        let mended: Vec<_> = stream::iter(mending).buffer_unordered(CONCURRENCY).collect().await;
+        for mended in mended {
             report.checked += 1;
-            match self.mend(record, state, options).await {
-                Ok(Mended::Nothing) => {}
-                Ok(Mended::Settled) => report.settled += 1,
-                Ok(Mended::Started) => report.started += 1,
-                Ok(Mended::Stopped) => report.stopped += 1,
-                Ok(Mended::GivenUp) => report.given_up += 1,
-                Err(error) => {
-                    report.failed += 1;
-                    tracing::warn!(execution.id = %record.id, error = %super::error_chain(&error), "not mended yet");
-                }
+            match mended {
+                Some(Mended::Nothing) => {}
+                Some(Mended::Settled) => report.settled += 1,
+                Some(Mended::Started) => report.started += 1,
+                Some(Mended::Stopped) => report.stopped += 1,
+                Some(Mended::GivenUp) => report.given_up += 1,
+                None => report.failed += 1,
             }
         }
+    }
+
+    async fn try_to_mend(
+        &self,
+        record: Execution,
+        state: TaskState,
+        placed: &HashSet<ExecutionId>,
+        options: ReconcileOptions,
+    ) -> Option<Mended> {
+        let mended = self.mend(&record, &state, placed, options).await;
+        mended
+            .inspect_err(|error| {
+                tracing::warn!(execution.id = %record.id, error = %super::error_chain(error), "not mended yet");
+            })
+            .ok()
+    }
+
+    async fn states(&self, records: &[Execution]) -> Vec<TaskState> {
+        let ids: Vec<_> = records.iter().map(|record| record.id).collect();
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        self.inner.executor.describe(&ids).await.unwrap_or_else(|error| {
+            tracing::warn!(error = %super::error_chain(&error), "executor not available");
+            vec![TaskState::Unknown; ids.len()]
+        })
     }
 
     async fn mend(
         &self,
         record: &Execution,
         state: &TaskState,
+        placed: &HashSet<ExecutionId>,
         options: ReconcileOptions,
     ) -> Result<Mended, Error> {
         let settled = self.settle(record, state).await?;
@@ -111,6 +231,7 @@ impl Runvoy {
             return Ok(Mended::Settled);
         }
         match settled.status {
+            Status::Queued => self.mend_queued(&settled, placed, options).await,
             Status::Starting => self.mend_starting(&settled, options).await,
             Status::Running if self.is_overdue(&settled) && matches!(state, TaskState::Running { .. }) => {
                 self.inner.executor.stop(settled.id, None).await?;
@@ -125,11 +246,34 @@ impl Runvoy {
         }
     }
 
+    async fn mend_queued(
+        &self,
+        record: &Execution,
+        placed: &HashSet<ExecutionId>,
+        options: ReconcileOptions,
+    ) -> Result<Mended, Error> {
+        let now = self.inner.clock.now();
+        let Some(lock) = &record.lock else { return Ok(Mended::Nothing) };
+        if elapsed(record.created_at, now) > Duration::from_secs(lock.max_wait) {
+            let record = self.give_up_waiting(record).await?;
+            return Ok(if record.status.is_terminal() { Mended::GivenUp } else { Mended::Nothing });
+        }
+        if placed.contains(&record.id) || elapsed(record.attempted_at, now) < options.attempt_silence {
+            return Ok(Mended::Nothing);
+        }
+        // Recorded, and then nobody asked for its lock; who has come to it since gets the same answer again.
+        match self.enter(record, Authorized::Earlier).await? {
+            Entered::In(record) if !record.status.is_terminal() => Ok(Mended::Started),
+            Entered::In(_) | Entered::Held(_) | Entered::Full => Ok(Mended::GivenUp),
+        }
+    }
+
     async fn mend_starting(&self, record: &Execution, options: ReconcileOptions) -> Result<Mended, Error> {
         let now = self.inner.clock.now();
         if elapsed(record.created_at, now) > self.inner.config.start_timeout {
             let message = "the task did not start in time; look at the executor and run it again".to_owned();
             let record = self.give_up_start(record.id, &Refusal { of: Refused::Start, message }).await?;
+            let record = self.after_start(record).await?;
             return Ok(if record.status.is_terminal() { Mended::GivenUp } else { Mended::Nothing });
         }
         if elapsed(record.attempted_at, now) < options.attempt_silence {
@@ -144,6 +288,7 @@ impl Runvoy {
         match self.stored_request(record.id).await? {
             Some(request) => {
                 let record = self.start(&record, request).await?;
+                let record = self.after_start(record).await?;
                 Ok(if record.status.is_terminal() { Mended::GivenUp } else { Mended::Started })
             }
             None => Ok(Mended::Nothing),

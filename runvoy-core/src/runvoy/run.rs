@@ -3,12 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::locks::{Authorized, Entered, run_context};
+use tracing::Instrument as _;
+
 use super::{Caller, Error, Runvoy, validate};
 use crate::api::RunRequest;
-use crate::execution::Execution;
+use crate::execution::{Execution, StartRequest};
 use crate::id::{ExecutionId, ParseIdError};
 use crate::limits;
-use crate::port::{Action, Created, Idempotency, LiveLimits, NewExecution, Resource, RunContext, StoreError};
+use crate::port::{Action, Created, Idempotency, LiveLimits, NewExecution, Resource, StoreError};
 use crate::state::Status;
 
 /// What makes a repeated run safe: 1 to 255 visible ASCII characters, scoped to its user.
@@ -49,47 +52,86 @@ impl Runvoy {
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Execution, Error> {
         self.check_run(caller).await?;
-        let run = validate::run(request, &self.inner.config, &self.inner.executor.capabilities())?;
+        let mut run = validate::run(request, &self.inner.config, &self.inner.executor.capabilities())?;
         let now = self.inner.clock.now();
-        let context = RunContext {
-            command: &run.command,
-            image: run.start.container.image.as_deref(),
-            address: caller.context.address,
-            hour: hour_of_day(now),
-            ..RunContext::default()
-        };
-        let granted = self.authorize(caller, Action::Run, Resource::System, Some(context)).await?;
+        run.start.asked.address = caller.context.address;
+        let lock = run.lock.as_ref().map(|lock| &lock.name);
+        let context = run_context(&run.command, &run.start, lock, now);
+        let granted = self.authorize_run(caller, context).await?;
         self.admit().await?;
 
         let new = self.new_execution(caller, &run, idempotency, now);
         let resource = Resource::Execution { id: new.record.id, owners: &[] }.to_string();
         self.record(granted, Some(resource), Some(&run.command)).await?;
-        let record = new.record.clone();
+        self.although_the_caller_goes(self.clone().begin(new)).await
+    }
+
+    /// Does something to its end, also if whoever waits for it no longer does: a client that hangs up between the
+    /// record and the start would leave the start to the next pass of [`reconcile`](Self::reconcile).
+    pub(crate) async fn although_the_caller_goes<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        match self.inner.begun.spawn(work.in_current_span()).await {
+            Ok(done) => done,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(Error::shutting_down()),
+        }
+    }
+
+    async fn begin(self, new: NewExecution) -> Result<Execution, Error> {
+        let (record, request) = (new.record.clone(), new.request.clone());
         match self.inner.executions.create(new).await {
-            Ok(Created::New) => self.start(&record, run.start).await,
-            Ok(Created::Existing(record)) => self.finish_start(*record).await,
+            Ok(Created::New) if record.lock.is_some() => {
+                self.take_or_wait(&record, Some(Box::new(request))).await
+            }
+            Ok(Created::New) => self.start(&record, request).await,
+            Ok(Created::Existing(known)) => {
+                self.record_repetition(&record, &known).await?;
+                self.finish_start(*known).await
+            }
             Ok(Created::TooMany { scope, limit }) => Err(Error::TooManyLive { scope, limit }),
             Err(StoreError::Conflict { .. }) => Err(Error::IdempotencyConflict),
             Err(other) => Err(Error::store("the execution store")(other)),
         }
     }
 
+    /// Gets the lock of a new execution, or waits for it in line.
+    async fn take_or_wait(
+        &self,
+        record: &Execution,
+        request: Option<Box<StartRequest>>,
+    ) -> Result<Execution, Error> {
+        let name = || record.lock.as_ref().map(|lock| lock.name.clone());
+        match (self.enter(record, Authorized::JustNow(request)).await?, name()) {
+            (Entered::In(record), _) => Ok(*record),
+            (Entered::Held(holder), Some(name)) => Err(Error::LockHeld { name, holder }),
+            (Entered::Full, Some(name)) => {
+                Err(Error::QueueFull { name, depth: self.inner.config.queue_depth })
+            }
+            (_, None) => Ok(record.clone()),
+        }
+    }
+
     async fn admit(&self) -> Result<(), Error> {
         if self.is_draining() {
-            let message = "the server is shutting down; try again in a moment".to_owned();
-            return Err(Error::Busy { message });
+            return Err(Error::shutting_down());
         }
         Ok(self.inner.executor.admit().await?)
     }
 
     /// A replay finishes what its creator left half done. The start gate makes a doubled start harmless.
     async fn finish_start(&self, record: Execution) -> Result<Execution, Error> {
-        if record.status != Status::Starting {
-            return Ok(record);
-        }
-        match self.stored_request(record.id).await? {
-            Some(request) => self.start(&record, request).await,
-            None => self.get_record(record.id).await,
+        match record.status {
+            Status::Queued => self.take_or_wait(&record, None).await,
+            Status::Starting => match self.stored_request(record.id).await? {
+                Some(request) => {
+                    let record = self.start(&record, request).await?;
+                    self.after_start(record).await
+                }
+                None => self.get_record(record.id).await,
+            },
+            _ => Ok(record),
         }
     }
 
@@ -108,7 +150,7 @@ impl Runvoy {
             command: run.command.clone(),
             image_id: run.start.container.image.clone(),
             image_digest: None,
-            status: Status::Starting,
+            status: if run.lock.is_some() { Status::Queued } else { Status::Starting },
             status_reason: None,
             status_detail: None,
             exit_code: None,
@@ -123,6 +165,7 @@ impl Runvoy {
             created_by_request_id: caller.context.request_id,
             modified_by_request_id: caller.context.request_id,
             log: None,
+            lock: run.lock.clone(),
         };
         NewExecution {
             record,
@@ -139,8 +182,4 @@ impl Runvoy {
             limits: LiveLimits { server: config.max_live, user: config.max_live_per_user },
         }
     }
-}
-
-fn hour_of_day(now: jiff::Timestamp) -> u8 {
-    u8::try_from(now.as_second().rem_euclid(86_400) / 3600).unwrap_or(0)
 }

@@ -32,7 +32,16 @@ impl Runvoy {
         }
     }
 
-    /// Ends an execution whose command has not been claimed; one that has been stays as it is.
+    /// A start that ended its execution gives the lock to whoever is next.
+    pub(crate) async fn after_start(&self, record: Execution) -> Result<Execution, Error> {
+        if record.status.is_terminal() {
+            self.free_lock(&record).await?;
+        }
+        Ok(record)
+    }
+
+    /// Ends an execution whose command has not been claimed; one that has been stays as it is. Does not free its lock:
+    /// see [`after_start`](Self::after_start).
     pub(crate) async fn give_up_start(&self, id: ExecutionId, why: &Refusal) -> Result<Execution, Error> {
         match self.inner.executor.revoke(id).await? {
             Claim::Claimed => self.settle_claimed(id).await,
@@ -46,7 +55,7 @@ impl Runvoy {
                     completed_at: Some(self.inner.clock.now()),
                     ..Patch::to(Status::Failed)
                 };
-                self.finish(id, &[Status::Starting], &patch).await
+                self.end(id, &[Status::Starting], &patch).await
             }
         }
     }
@@ -58,27 +67,50 @@ impl Runvoy {
         from: &[Status],
         patch: &Patch,
     ) -> Result<Execution, Error> {
-        let store = Error::store("the execution store");
-        match self.inner.executions.transition(id, from, patch).await.map_err(store)? {
-            Transition::Applied(record) => {
-                self.inner.changes.wake(id);
-                Ok(*record)
-            }
-            Transition::Refused(record) => Ok(*record),
+        match self.try_transition(id, from, patch).await? {
+            Transition::Applied(record) | Transition::Refused(record) => Ok(*record),
         }
     }
 
-    /// Writes a terminal status, and what became of the run, once.
+    /// Changes a record and wakes who waits for it; says whether it did.
+    pub(crate) async fn try_transition(
+        &self,
+        id: ExecutionId,
+        from: &[Status],
+        patch: &Patch,
+    ) -> Result<Transition, Error> {
+        let store = Error::store("the execution store");
+        let done = self.inner.executions.transition(id, from, patch).await.map_err(store)?;
+        if let Transition::Applied(_) = done {
+            self.inner.changes.wake(id);
+        }
+        Ok(done)
+    }
+
+    /// Writes a terminal status, and what became of the run, once; then the lock goes to whoever is next.
     pub(crate) async fn finish(
         &self,
         id: ExecutionId,
         from: &[Status],
         patch: &Patch,
     ) -> Result<Execution, Error> {
-        let store = Error::store("the execution store");
-        match self.inner.executions.transition(id, from, patch).await.map_err(store)? {
+        let record = self.end(id, from, patch).await?;
+        if record.status.is_terminal() {
+            self.free_lock(&record).await?;
+        }
+        Ok(record)
+    }
+
+    /// Writes a terminal status, and what became of the run, once.
+    pub(crate) async fn end(
+        &self,
+        id: ExecutionId,
+        from: &[Status],
+        patch: &Patch,
+    ) -> Result<Execution, Error> {
+        let _telling = self.inner.telling.begin(id);
+        match self.try_transition(id, from, patch).await? {
             Transition::Applied(record) => {
-                self.inner.changes.wake(id);
                 self.record_outcome(&record).await?;
                 Ok(*record)
             }
@@ -96,8 +128,11 @@ impl Runvoy {
             ("RUNVOY_EXECUTION_ID", record.id.to_string()),
             ("RUNVOY_USER", record.created_by.to_string()),
         ];
-        let reserved_env: BTreeMap<_, _> =
-            reserved.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let lock = record.lock.as_ref().and_then(|lock| Some((lock.name.to_string(), lock.token?)));
+        let lock =
+            lock.map(|(name, token)| [("RUNVOY_LOCK_NAME", name), ("RUNVOY_LOCK_TOKEN", token.to_string())]);
+        let reserved = reserved.into_iter().chain(lock.into_iter().flatten());
+        let reserved_env: BTreeMap<_, _> = reserved.map(|(name, value)| (name.to_owned(), value)).collect();
         StartTask {
             id: record.id,
             request,

@@ -75,6 +75,10 @@ impl Runvoy {
             ..Patch::default()
         };
         let record = self.note_claim(record, claimed).await?;
+        if record.status.is_terminal() {
+            // The same news, told at the same time by somebody else.
+            return Ok(record);
+        }
         let (status, reason) = self.outcome(&record, exit);
         let patch = Patch {
             reason: Some(reason),
@@ -120,7 +124,12 @@ impl Runvoy {
     /// The task is gone. That ends an execution only if no other task can have the command: the gate tells.
     async fn settle_gone(&self, record: &Execution) -> Result<Execution, Error> {
         match record.status {
-            Status::Running => self.lose(record).await,
+            // News may be late, and of a task that died before another one claimed the command.
+            Status::Running => match self.describe_one(record.id).await? {
+                TaskState::Gone => self.lose(record).await,
+                TaskState::Exited(exit) => self.settle_exit(record, &exit).await,
+                _ => Ok(record.clone()),
+            },
             Status::Terminating => match self.inner.executor.revoke(record.id).await? {
                 Claim::Revoked => self.stopped(record.id, None).await,
                 Claim::Claimed => self.stopped_if_gone(record).await,

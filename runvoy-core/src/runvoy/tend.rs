@@ -10,15 +10,25 @@ use crate::port::TaskEvent;
 
 /// Events handled at once.
 const CONCURRENCY: usize = 64;
+/// Time between two checkpoints of the audit log.
+const CHECKPOINTS: Duration = Duration::from_hours(1);
+
+/// Time between two looks at who was seen and who never came.
+const PEOPLE: Duration = Duration::from_mins(1);
 
 impl Runvoy {
     /// Takes the executor's news as they come, and makes a pass of [`reconcile`](Self::reconcile) at once and then every
-    /// `every`. Never ends: spawn it beside a server, and drop it to stop.
+    /// `every`; every hour it anchors the audit log in a checkpoint. Never ends: spawn it beside a server, and drop it to stop.
     ///
     /// The first pass goes about it as `first` says. A platform that pushes its news elsewhere (to a function of its own,
     /// say) needs no tending.
     pub async fn tend(self, every: Duration, first: ReconcileOptions) {
-        tokio::join!(self.hear(), self.mend_every(every, first));
+        tokio::join!(
+            self.hear(),
+            self.mend_every(every, first),
+            self.checkpoint_every(CHECKPOINTS),
+            self.keep_people_every(PEOPLE),
+        );
     }
 
     async fn hear(&self) {
@@ -29,6 +39,24 @@ impl Runvoy {
             }
         };
         self.inner.executor.events().for_each_concurrent(CONCURRENCY, take).await;
+    }
+
+    async fn keep_people_every(&self, every: Duration) {
+        loop {
+            tokio::time::sleep(every).await;
+            if let Err(error) = self.keep_people().await {
+                tracing::warn!(error = %error_chain(&error), "who was seen is not written down yet");
+            }
+        }
+    }
+
+    async fn checkpoint_every(&self, every: Duration) {
+        loop {
+            tokio::time::sleep(every).await;
+            if let Err(error) = self.checkpoint_audit().await {
+                tracing::warn!(error = %error_chain(&error), "audit log not anchored");
+            }
+        }
     }
 
     async fn mend_every(&self, every: Duration, first: ReconcileOptions) {

@@ -7,9 +7,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Config, Error, quote};
 use crate::api::RunRequest;
-use crate::execution::{Container, StartRequest, StopSignal};
-use crate::id::is_variable_name;
+use crate::execution::{Asked, Container, LockUse, StartRequest, StopSignal};
+use crate::id::{LockName, is_variable_name};
 use crate::limits;
+use crate::locks::WhenHeld;
 use crate::port::Capabilities;
 
 /// Variables that Runvoy itself sets.
@@ -21,6 +22,8 @@ pub(crate) struct ValidRun {
     pub(crate) start: StartRequest,
     /// The command as a shell reads it.
     pub(crate) command: String,
+    /// The lock it is to hold.
+    pub(crate) lock: Option<LockUse>,
     /// Hash of the canonical request.
     pub(crate) fingerprint: [u8; 32],
 }
@@ -43,9 +46,11 @@ pub(crate) fn run(request: RunRequest, config: &Config, can: &Capabilities) -> R
         None => None,
         Some(name) => Some(name.parse::<StopSignal>().map_err(Error::parse("stop_signal"))?),
     };
+    let lock = lock(request.lock.as_deref(), request.on_lock_held.as_deref(), request.max_wait)?;
+    let asked = Asked { image: request.image.clone().filter(|image| !image.is_empty()), address: None };
     let container = container(request.image, request.cpu, request.memory, config, can)?;
-    let start = StartRequest { command, env: request.env, timeout, grace, stop_signal, container };
-    let canonical = serde_json::to_vec(&start).map_err(|source| Error::Internal {
+    let start = StartRequest { command, env: request.env, timeout, grace, stop_signal, container, asked };
+    let canonical = serde_json::to_vec(&(&start, &lock)).map_err(|source| Error::Internal {
         what: "a request could not be written",
         source: Box::new(source),
     })?;
@@ -53,7 +58,36 @@ pub(crate) fn run(request: RunRequest, config: &Config, can: &Capabilities) -> R
         CommandLine::Shell(line) => line.clone(),
         CommandLine::Args(args) => quote::join(args),
     };
-    Ok(ValidRun { command, fingerprint: Sha256::digest(&canonical).into(), start })
+    at_most("args", command.len(), limits::QUOTED_COMMAND_BYTES)?;
+    Ok(ValidRun { command, lock, fingerprint: Sha256::digest(&canonical).into(), start })
+}
+
+fn lock(
+    name: Option<&str>,
+    when_held: Option<&str>,
+    max_wait: Option<u64>,
+) -> Result<Option<LockUse>, Error> {
+    let when_held = match when_held {
+        None | Some("fail") => WhenHeld::Fail,
+        Some("queue") => WhenHeld::Queue,
+        Some(_) => return Err(Error::invalid("on_lock_held", "is `fail` or `queue`")),
+    };
+    let max_wait = match max_wait {
+        None => limits::DEFAULT_MAX_WAIT.as_secs(),
+        Some(seconds) => bounded("max_wait", seconds, 1, limits::MAX_WAIT.as_secs())?.as_secs(),
+    };
+    let name = name.filter(|name| !name.is_empty()).map(str::parse::<LockName>).transpose();
+    let name = name.map_err(Error::parse("lock"))?;
+    Ok(name.map(|name| LockUse {
+        name,
+        when_held,
+        max_wait,
+        token: None,
+        granted_at: None,
+        abandoned_by: None,
+        after_abandoned: None,
+        denied_by: None,
+    }))
 }
 
 /// What this server cannot do is refused by name, never passed over.
@@ -63,7 +97,6 @@ fn refuse_unsupported(request: &RunRequest, can: &Capabilities) -> Result<(), Er
         ("secrets", !request.secrets.is_empty(), "this server has no secret store"),
         ("git_repo", given(&request.git_repo), "this server cannot prepare a git workspace"),
         ("code", given(&request.code), "this server has no code store"),
-        ("lock", given(&request.lock), "this server has no lock manager"),
         ("cpu", request.cpu.is_some() && !can.resources, "this server's executor does not limit cpu"),
         (
             "memory",
@@ -88,7 +121,8 @@ fn container(
     let mut container = Container::default();
     if can.images {
         let image = image.filter(|image| !image.is_empty()).or_else(|| config.default_image.clone());
-        let image = image.ok_or_else(|| Error::invalid("image", "is required: this server has no default image"))?;
+        let image =
+            image.ok_or_else(|| Error::invalid("image", "is required: this server has no default image"))?;
         if image.len() > limits::IMAGE_BYTES || !image.bytes().all(|byte| byte.is_ascii_graphic()) {
             let message = format!("at most {} visible ASCII characters", limits::IMAGE_BYTES);
             return Err(Error::invalid("image", message));

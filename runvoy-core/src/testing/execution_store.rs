@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use runvoy_task::CommandLine;
 
-use crate::execution::{Container, Execution, Patch, StartRequest};
+use crate::execution::{Asked, Container, Execution, Patch, StartRequest};
 use crate::id::{Email, ExecutionId, RequestId};
 use crate::port::{Created, ExecutionStore, Idempotency, LiveLimits, NewExecution};
 use crate::state::{Reason, Status};
@@ -37,12 +37,12 @@ macro_rules! execution_store_suite {
                 an_unknown_id_is_not_there
                 an_id_is_taken_once
                 only_first_steps_create
-                a_record_born_ended_keeps_no_request
                 a_repeated_key_answers_the_first_record
                 a_key_with_another_request_is_a_conflict
                 a_key_belongs_to_its_user
                 an_expired_key_is_free
                 a_key_stays_when_its_execution_ends
+                a_key_whose_execution_did_not_get_its_lock_is_free
                 of_many_creates_with_a_key_one_wins
                 of_many_expired_keys_one_is_taken_over
                 the_limit_of_a_user_holds
@@ -60,6 +60,7 @@ macro_rules! execution_store_suite {
                 of_many_steps_one_wins
                 the_request_is_there_until_the_end
                 an_ended_record_stays_as_it_is
+                an_end_is_owed_its_outcome_until_it_is_recorded
                 a_prefix_finds_none_one_or_two
                 a_listing_is_newest_first
                 pages_neither_skip_nor_repeat
@@ -118,6 +119,7 @@ pub fn some_execution() -> Execution {
         created_by_request_id: request,
         modified_by_request_id: request,
         log: None,
+        lock: None,
     }
 }
 
@@ -135,6 +137,7 @@ pub fn some_request() -> StartRequest {
             read_only: true,
             ..Container::default()
         },
+        asked: Asked::default(),
     }
 }
 

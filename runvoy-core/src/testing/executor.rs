@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use runvoy_task::{CommandLine, EndReason};
 
-use crate::execution::{Container, StartRequest};
+use crate::execution::{Asked, Container, StartRequest};
 use crate::id::ExecutionId;
 use crate::limits;
 use crate::port::{Claim, Executor, StartTask, TaskEvent, TaskExit, TaskState};
@@ -59,6 +59,7 @@ pub fn task(id: ExecutionId, command: impl Into<String>) -> StartTask {
             grace: Duration::from_secs(20),
             stop_signal: None,
             container: Container::default(),
+            asked: Asked::default(),
         },
         reserved_env: BTreeMap::from([("RUNVOY_EXECUTION_ID".to_owned(), id.to_string())]),
         workspace: None,

@@ -1,5 +1,7 @@
 //! What every [`KeyStore`] owes.
 
+mod claims;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,7 +10,9 @@ use tokio::task::JoinSet;
 use super::Subject;
 use crate::id::{Email, RequestId, Role};
 use crate::key::{ApiKey, HashedKey};
-use crate::port::{KeyStore, StoreError, User};
+use crate::port::{KeyStore, NewClaim, StoreError, User};
+
+pub use claims::*;
 
 type Store = Arc<dyn KeyStore>;
 
@@ -30,11 +34,28 @@ macro_rules! key_store_suite {
                 revoking_twice_answers_the_same
                 revoking_nobody_is_not_found
                 an_expired_key_is_still_found
-                users_are_listed_by_email;
+                users_are_listed_by_email
+                who_is_invited_has_no_key_until_the_claim
+                of_many_claims_of_a_token_one_wins
+                a_token_that_lapsed_is_unknown
+                a_token_that_was_used_is_told_from_an_unknown_one
+                a_preset_key_waits_and_is_gone_after_the_claim
+                a_preset_key_of_somebody_else_is_not_given
+                an_invitation_overwrites_nobody_but_who_lapsed
+                of_many_invitations_of_a_user_one_wins
+                who_lapsed_is_dropped_and_nobody_else
+                a_rotated_key_is_unknown_at_once
+                of_many_rotations_the_last_token_alone_is_good
+                a_rotation_of_nobody_is_not_found
+                who_is_revoked_can_neither_claim_nor_rotate
+                a_use_is_noted_and_never_goes_back;
             own:
+                the_last_admin_stays
+                of_two_admins_that_revoke_each_other_one_stays
                 of_many_bootstraps_one_wins
                 bootstrap_does_nothing_where_somebody_is
-                users_and_revocations_survive_reopening;
+                users_and_revocations_survive_reopening
+                claims_and_rotations_survive_reopening;
         }
     };
 }
@@ -42,15 +63,12 @@ macro_rules! key_store_suite {
 /// A user whom no other case knows.
 pub fn some_user() -> User {
     let request = RequestId::random();
-    User {
-        email: format!("{request}@keys.test").parse().unwrap(),
-        role: Role::Developer,
-        created_at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
-        revoked: false,
-        key_expires_at: None,
-        created_by_request_id: request,
-        modified_by_request_id: request,
-    }
+    User::new(
+        format!("{request}@keys.test").parse().unwrap(),
+        Role::Developer,
+        "2026-01-02T03:04:05.678Z".parse().unwrap(),
+        request,
+    )
 }
 
 fn some_key() -> HashedKey {
@@ -206,6 +224,47 @@ pub async fn users_and_revocations_survive_reopening(subject: Subject<dyn KeySto
     assert_eq!(found(&store, &keys[1]).await, Some(revoked));
     assert!(!store.bootstrap(some_user(), some_key()).await.unwrap());
     assert!(matches!(store.insert(user, some_key()).await, Err(StoreError::Conflict { .. })));
+}
+
+fn is_refused<T: std::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Refused { .. }))
+}
+
+/// Only another admin whose key is there, good and does not expire lets the last one go. Needs a store of its own.
+pub async fn the_last_admin_stays(subject: Subject<dyn KeyStore>) {
+    let store = subject.shared();
+    let admin = || User { role: Role::Admin, ..some_user() };
+    let (first, key, request) = (admin(), some_key(), RequestId::random());
+    store.insert(first.clone(), key).await.unwrap();
+    let expiring = User { key_expires_at: Some(later()), ..admin() };
+    store.insert(expiring.clone(), some_key()).await.unwrap();
+    let (invited, claim, token) = (admin(), some_claim(), some_claim().token);
+    store.invite(invited.clone(), NewClaim { token, ..claim }, now()).await.unwrap();
+    assert!(is_refused(&store.revoke(&first.email, request).await));
+    assert!(is_refused(&store.rotate(&first.email, some_claim(), None, request).await));
+    assert_eq!(found(&store, &key).await, Some(first.clone()), "nothing changed");
+
+    store.claim(&token, some_key(), now(), request).await.unwrap();
+    store.rotate(&first.email, some_claim(), None, request).await.unwrap();
+    assert!(is_refused(&store.revoke(&invited.email, request).await));
+    store.revoke(&expiring.email, request).await.unwrap();
+}
+
+/// Two admins who take each other's key at the same time leave one. Needs a store of its own.
+pub async fn of_two_admins_that_revoke_each_other_one_stays(subject: Subject<dyn KeyStore>) {
+    let store = subject.shared();
+    let mut calls = JoinSet::new();
+    let admins: Vec<_> = (0..8).map(|_| User { role: Role::Admin, ..some_user() }).collect();
+    for admin in &admins {
+        store.insert(admin.clone(), some_key()).await.unwrap();
+    }
+    for admin in admins {
+        let store = Arc::clone(&store);
+        calls.spawn(async move { store.revoke(&admin.email, RequestId::random()).await });
+    }
+    let results = calls.join_all().await;
+    assert_eq!(results.iter().filter(|result| is_refused(result)).count(), 1);
+    assert_eq!(store.list().await.unwrap().iter().filter(|user| !user.revoked).count(), 1);
 }
 
 async fn emails(store: &Store) -> Vec<Email> {

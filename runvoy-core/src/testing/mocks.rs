@@ -1,20 +1,26 @@
 //! Mocks of the ports, by `mockall`: `MockKeyStore::new()`, then `expect_find()` and so on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use jiff::Timestamp;
 use mockall::mock;
 
+use crate::account::{Account, ClaimOutcome, NewClaim};
+use crate::audit::{AuditRecord, Checkpoint, Head};
+use crate::claim::HashedToken;
 use crate::execution::{Execution, Patch, StartRequest, TaskHandle};
-use crate::id::{Email, ExecutionId, IdPrefix, RequestId, Role};
+use crate::id::{Email, ExecutionId, IdPrefix, LockName, RequestId, Role};
 use crate::key::HashedKey;
+use crate::locks::{LockAnswer, LockCommand, LockDocument};
 use crate::log::Cursor;
 use crate::port::{
-    Action, AuditEvent, AuditLog, AuditRecord, Authorizer, AuthorizerError, AuthzRequest, Capabilities,
-    Claim, Created, Decision, ExecutionStore, Executor, ExecutorError, KeyRecord, KeyStore, ListQuery,
-    LogError, LogPage, LogSource, NewExecution, Page, Principal, ReadLimit, StartTask, StoreError, TaskEvent,
-    TaskState, Transition, User,
+    Action, AuditEvent, AuditLog, Authorizer, AuthorizerError, AuthzRequest, Capabilities, Claim, Created,
+    Decision, ExecutionStore, Executor, ExecutorError, KeyRecord, KeyStore, ListQuery, LockManager, LogError,
+    LogPage, LogSource, NewExecution, Page, Principal, ReadLimit, StartTask, StoreError, TaskEvent,
+    TaskState, TraceLine, TraceLog, Transition, User,
 };
 use crate::state::Status;
 
@@ -27,8 +33,44 @@ mock! {
         async fn find(&self, key: &HashedKey) -> Result<Option<KeyRecord>, StoreError>;
         async fn insert(&self, user: User, key: HashedKey) -> Result<(), StoreError>;
         async fn bootstrap(&self, user: User, key: HashedKey) -> Result<bool, StoreError>;
+        async fn invite(&self, user: User, claim: NewClaim, now: Timestamp) -> Result<(), StoreError>;
+        async fn pending(&self, token: &HashedToken) -> Result<Option<Account>, StoreError>;
+        async fn claim(
+            &self,
+            token: &HashedToken,
+            key: HashedKey,
+            now: Timestamp,
+            request: RequestId,
+        ) -> Result<ClaimOutcome, StoreError>;
         async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError>;
+        async fn rotate(
+            &self,
+            email: &Email,
+            claim: NewClaim,
+            key_expires_at: Option<Timestamp>,
+            request: RequestId,
+        ) -> Result<User, StoreError>;
+        async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError>;
+        async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError>;
+        async fn user(&self, email: &Email) -> Result<Option<User>, StoreError>;
         async fn list(&self) -> Result<Vec<User>, StoreError>;
+    }
+}
+
+mock! {
+    /// A lock manager that does what a test tells it.
+    pub LockManager {}
+
+    #[async_trait]
+    impl LockManager for LockManager {
+        async fn command(
+            &self,
+            name: &LockName,
+            command: LockCommand,
+            now: Timestamp,
+        ) -> Result<LockAnswer, StoreError>;
+        async fn show(&self, name: &LockName) -> Result<Arc<LockDocument>, StoreError>;
+        async fn list(&self) -> Result<Vec<(LockName, Arc<LockDocument>)>, StoreError>;
     }
 }
 
@@ -49,6 +91,8 @@ mock! {
         ) -> Result<Transition, StoreError>;
         async fn request(&self, id: ExecutionId) -> Result<Option<StartRequest>, StoreError>;
         async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
+        async fn outcomes_owed(&self, limit: usize) -> Result<Vec<Execution>, StoreError>;
+        async fn outcome_recorded(&self, id: ExecutionId) -> Result<(), StoreError>;
     }
 }
 
@@ -60,6 +104,19 @@ mock! {
     impl AuditLog for AuditLog {
         async fn append(&self, event: AuditEvent) -> Result<u64, StoreError>;
         async fn read(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, StoreError>;
+        async fn head(&self) -> Result<Head, StoreError>;
+        async fn add_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError>;
+        async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError>;
+    }
+}
+
+mock! {
+    /// A server's own log that does what a test tells it.
+    pub TraceLog {}
+
+    #[async_trait]
+    impl TraceLog for TraceLog {
+        async fn read(&self, request: RequestId, limit: usize) -> Result<Vec<TraceLine>, StoreError>;
     }
 }
 

@@ -16,6 +16,7 @@
 pub mod audit_log;
 pub mod execution_store;
 pub mod key_store;
+pub mod lock_manager;
 pub mod mocks;
 
 pub mod executor;
@@ -24,6 +25,7 @@ mod listed;
 pub mod log_source;
 mod manual_clock;
 mod subject;
+pub mod trace_log;
 
 pub use manual_clock::ManualClock;
 pub use subject::{Subject, block_on};

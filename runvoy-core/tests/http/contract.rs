@@ -2,20 +2,36 @@
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
+use runvoy_core::clock::Clock as _;
 use runvoy_core::id::{Email, RequestId, Role};
+use runvoy_core::key::ApiKey;
+use runvoy_core::port::User;
 
 use super::server::{Answer, Server, key};
 
+/// Keys of admins, one who was revoked and one whose key has expired.
+const REVOKED: &str = "a-revoked-key-for-tests-only";
+const EXPIRED: &str = "an-expired-key-for-tests-only";
 const RUN: &str = r#"{"command":"true"}"#;
 
 async fn status(server: &Server, role: Role, method: Method, path: &str) -> u16 {
-    let body = if method == Method::POST { RUN } else { "" };
+    let body = match (method.as_str(), path) {
+        ("POST", "/authz/check") => r#"{"action":"run"}"#,
+        ("POST", _) => RUN,
+        _ => "",
+    };
     server.ask_as(Some(&key(role)), method, path, body).await.status.as_u16()
 }
 
 #[tokio::test]
 async fn every_route_and_role_as_the_matrix_says() {
     let server = Server::new().await;
+    for (key, revoked, expires) in [(REVOKED, true, None), (EXPIRED, false, Some(server.clock.now()))] {
+        let email = format!("{key}@acme.test").parse().unwrap();
+        let user = User::new(email, Role::Admin, server.clock.now(), RequestId::from_u128(1));
+        let user = User { revoked, key_expires_at: expires, ..user };
+        server.ports.keys.insert(user, ApiKey::parse(key).unwrap().hash()).await.unwrap();
+    }
     let theirs = server.run("true").await;
     let owned = server.ask_as(Some(&key(Role::Developer)), Method::POST, "/run", RUN).await.json();
     let own = owned["execution_id"].as_str().unwrap();
@@ -29,24 +45,49 @@ async fn every_route_and_role_as_the_matrix_says() {
         (Method::GET, "/executions/".into(), [200, 200, 200, 200]),
         (Method::GET, execution(&theirs, ""), [200, 200, 403, 403]),
         (Method::GET, execution(&theirs, "/status"), [200, 200, 403, 403]),
+        (Method::GET, execution(&theirs, "/why"), [200, 200, 403, 403]),
         (Method::GET, execution(&theirs, "/logs"), [200, 200, 403, 403]),
         (Method::GET, execution(&theirs, "/logs?limit=1"), [200, 200, 403, 403]),
         (Method::GET, execution(&theirs, "/logs/stream"), [200, 200, 403, 403]),
         (Method::DELETE, execution(&theirs, ""), [204, 204, 403, 403]),
         (Method::GET, execution(own, ""), [200, 200, 200, 403]),
         (Method::GET, execution(own, "/status"), [200, 200, 200, 403]),
+        (Method::GET, execution(own, "/why"), [200, 200, 200, 403]),
         (Method::GET, execution(own, "/logs"), [200, 200, 200, 403]),
         (Method::GET, execution(own, "/logs/stream"), [200, 200, 200, 403]),
         (Method::DELETE, execution(own, ""), [204, 204, 204, 403]),
+        (Method::GET, "/users".into(), [200, 200, 403, 403]),
+        (Method::GET, "/users/".into(), [200, 200, 403, 403]),
+        // The body names nobody: who may do it is told so.
+        (Method::POST, "/users/create".into(), [400, 403, 403, 403]),
+        (Method::POST, "/users/revoke".into(), [400, 403, 403, 403]),
+        // Everybody may replace their own key.
+        (Method::POST, "/users/rotate".into(), [400, 400, 400, 400]),
+        (Method::GET, "/locks".into(), [200, 200, 200, 200]),
+        (Method::GET, "/locks/".into(), [200, 200, 200, 200]),
+        (Method::GET, "/locks/infra%2Fprod".into(), [200, 200, 200, 200]),
+        // Nobody holds it.
+        (Method::DELETE, "/locks/infra%2Fprod".into(), [404, 403, 403, 403]),
+        (Method::DELETE, "/locks/infra%2Fprod?abandon=true".into(), [404, 403, 403, 403]),
+        (Method::POST, "/authz/check".into(), [200, 200, 200, 200]),
+        (Method::GET, "/policies".into(), [200, 200, 403, 403]),
+        (Method::GET, "/trace/unknown".into(), [200, 403, 403, 403]),
+        (Method::GET, "/audit".into(), [200, 403, 403, 403]),
+        (Method::GET, "/audit/head".into(), [200, 403, 403, 403]),
+        (Method::GET, "/audit/verify".into(), [200, 403, 403, 403]),
     ];
     for (method, path, expected) in rows {
         for (role, expected) in Role::ALL.into_iter().zip(expected) {
             let found = status(&server, role, method.clone(), &path).await;
             assert_eq!(found, expected, "{method} {path} as {role}");
         }
-        if path != "/executions/" {
-            for (bad, code) in [(None, None), (Some("unknown-key-of-24-characters"), Some("INVALID_API_KEY"))]
-            {
+        if !path.ends_with('/') {
+            for (bad, code) in [
+                (None, None),
+                (Some("unknown-key-of-24-characters"), Some("INVALID_API_KEY")),
+                (Some(REVOKED), Some("API_KEY_REVOKED")),
+                (Some(EXPIRED), Some("API_KEY_EXPIRED")),
+            ] {
                 let answer = server.ask_as(bad, method.clone(), &path, Body::empty()).await;
                 assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}");
                 assert_eq!(answer.json()["code"].as_str(), code);
@@ -66,7 +107,8 @@ async fn a_viewer_learns_nothing_from_a_bad_body() {
 #[tokio::test]
 async fn who_has_no_key_is_not_told_which_paths_exist() {
     let server = Server::new().await;
-    for path in ["/executions/x/y", "/users", "/users/nobody", "/images/a", "/secrets", "/trace/1", "/run/x"]
+    for path in
+        ["/executions/x/y", "/users/x", "/users/nobody", "/images/a", "/secrets", "/trace/1/2", "/run/x"]
     {
         let answer = server.ask_as(None, Method::GET, path, Body::empty()).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");

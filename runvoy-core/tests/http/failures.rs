@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{Method, StatusCode};
-use runvoy_core::port::{AuthorizerError, ExecutorError, LogError, StoreError};
+use jiff::Timestamp;
+use runvoy_core::id::{RequestId, Role};
+use runvoy_core::port::{AuthorizerError, ExecutorError, KeyRecord, LogError, StoreError, User};
 use runvoy_core::testing::mocks::{
     MockAuditLog, MockAuthorizer, MockExecutionStore, MockExecutor, MockKeyStore, MockLogSource,
 };
@@ -42,6 +44,25 @@ async fn a_key_store_that_is_down_is_no_unknown_key() {
 }
 
 #[tokio::test]
+async fn a_key_store_that_is_down_is_no_unknown_token_or_user() {
+    let admin = "admin@acme.test".parse().unwrap();
+    let user = User::new(admin, Role::Admin, Timestamp::UNIX_EPOCH, RequestId::from_u128(1));
+    let mut keys = MockKeyStore::new();
+    keys.expect_find().returning(move |_| Ok(Some(KeyRecord { user: user.clone() })));
+    keys.expect_user().returning(|_| Err(down()));
+    keys.expect_list().returning(|| Err(down()));
+    keys.expect_pending().returning(|_| Err(down()));
+    let server = Server::with(|ports| ports.keys = Arc::new(keys)).await;
+    assert_down(&server, Method::GET, "/users", "DATABASE_ERROR").await;
+    assert_down(&server, Method::GET, "/claim/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "DATABASE_ERROR").await;
+    for path in ["/users/create", "/users/revoke", "/users/rotate"] {
+        let body = r#"{"email":"dev@acme.test","role":"viewer"}"#;
+        let answer = server.ask(Method::POST, path, body).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn an_execution_store_that_is_down_is_no_missing_execution() {
     let mut executions = MockExecutionStore::new();
     executions.expect_get().returning(|_| Err(down()));
@@ -49,7 +70,7 @@ async fn an_execution_store_that_is_down_is_no_missing_execution() {
     executions.expect_list().returning(|_| Err(down()));
     executions.expect_create().returning(|_| Err(down()));
     let server = Server::with(|ports| ports.executions = Arc::new(executions)).await;
-    for rest in ["", "/status", "/logs", "/logs?limit=1", "/logs/stream"] {
+    for rest in ["", "/status", "/why", "/logs", "/logs?limit=1", "/logs/stream"] {
         assert_down(&server, Method::GET, &format!("/executions/{ID}{rest}"), "DATABASE_ERROR").await;
     }
     assert_down(&server, Method::GET, "/executions/012345", "DATABASE_ERROR").await;

@@ -186,7 +186,7 @@ async fn a_reveal_is_recorded_once() {
         server.get(&format!("/executions/{id}/logs?limit=1")).await;
     }
     let records = server.ports.audit.read(0, 100).await.unwrap();
-    let reveals = records.iter().filter(|record| record.event.action == "read_logs").count();
+    let reveals = records.iter().filter(|record| record.event().unwrap().action == "read_logs").count();
     assert_eq!(reveals, 1, "{records:?}");
 }
 

@@ -12,9 +12,16 @@
     reason = "test code"
 )]
 
+mod audit;
+mod authz;
 mod contract;
 mod document;
 mod failures;
 mod limits;
+mod locks;
 mod logs;
+mod people;
+mod rates;
 mod server;
+mod trace;
+mod why;

@@ -11,11 +11,14 @@ use runvoy_core::clock::Clock as _;
 use runvoy_core::id::{RequestId, Role};
 use runvoy_core::key::ApiKey;
 use runvoy_core::log::Stream;
-use runvoy_core::port::{AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LogSource, User};
+use runvoy_core::port::{
+    AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource, TraceLog, User,
+};
 use runvoy_core::testing::ManualClock;
 use runvoy_core::{Config, ReconcileOptions, Runvoy};
 use runvoy_local::memory::{
-    MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLogs, Script, ScriptedExecutor,
+    MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLockManager, MemoryLogs, Script,
+    ScriptedExecutor,
 };
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -24,15 +27,18 @@ use tower::ServiceExt as _;
 pub(crate) struct Ports {
     pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) executions: Arc<dyn ExecutionStore>,
+    pub(crate) locks: Arc<dyn LockManager>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) logs: Arc<dyn LogSource>,
     pub(crate) audit: Arc<dyn AuditLog>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) trace: Option<Arc<dyn TraceLog>>,
     pub(crate) config: Config,
 }
 
 pub(crate) struct Server {
     pub(crate) router: Router,
+    pub(crate) clock: Arc<ManualClock>,
     pub(crate) runvoy: Runvoy,
     pub(crate) ports: Ports,
     /// Tasks that do what the test says, if the server was made so.
@@ -74,7 +80,7 @@ impl Server {
         Self::assemble(false, change).await
     }
 
-    async fn assemble(by_hand: bool, change: impl FnOnce(&mut Ports)) -> Self {
+    pub(crate) async fn assemble(by_hand: bool, change: impl FnOnce(&mut Ports)) -> Self {
         let clock = Arc::new(ManualClock::default());
         let logs = Arc::new(MemoryLogs::new(clock.clone()));
         let manual = ScriptedExecutor::manual(Arc::clone(&logs), clock.clone());
@@ -87,40 +93,44 @@ impl Server {
         });
         let keys = Arc::new(MemoryKeyStore::default());
         for role in Role::ALL {
-            let user = User {
-                email: format!("{role}@acme.test").parse().unwrap(),
+            let user = User::new(
+                format!("{role}@acme.test").parse().unwrap(),
                 role,
-                created_at: clock.now(),
-                revoked: false,
-                key_expires_at: None,
-                created_by_request_id: RequestId::from_u128(1),
-                modified_by_request_id: RequestId::from_u128(1),
-            };
+                clock.now(),
+                RequestId::from_u128(1),
+            );
             keys.insert(user, ApiKey::parse(&key(role)).unwrap().hash()).await.unwrap();
         }
         let mut ports = Ports {
             keys,
             executions: Arc::new(MemoryExecutionStore::default()),
+            locks: Arc::new(MemoryLockManager::default()),
             executor: if by_hand { Arc::new(manual.clone()) } else { Arc::new(scripted) },
             logs: logs.clone(),
             audit: Arc::new(MemoryAuditLog::default()),
             authorizer: Arc::new(CedarAuthorizer::builtin()),
+            trace: None,
             config: Config::default(),
         };
         change(&mut ports);
-        let runvoy = Runvoy::builder()
+        let mut builder = Runvoy::builder();
+        if let Some(trace) = &ports.trace {
+            builder = builder.trace(trace.clone());
+        }
+        let runvoy = builder
             .keys(ports.keys.clone())
             .executions(ports.executions.clone())
+            .locks(ports.locks.clone())
             .executor(ports.executor.clone())
             .logs(ports.logs.clone())
             .audit(ports.audit.clone())
             .authorizer(ports.authorizer.clone())
             .config(ports.config.clone())
-            .clock(clock)
+            .clock(clock.clone())
             .build()
             .unwrap();
         let router = runvoy_core::http::router(runvoy.clone());
-        Self { router, runvoy, ports, manual, logs }
+        Self { router, clock, runvoy, ports, manual, logs }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

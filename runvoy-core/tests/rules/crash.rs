@@ -3,31 +3,65 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use proptest::prelude::*;
 use runvoy_core::api::{Command, RunRequest};
-use runvoy_core::id::{ExecutionId, IdPrefix};
+use runvoy_core::execution::Execution;
+use runvoy_core::id::{ExecutionId, IdPrefix, LockName};
 use runvoy_core::key::ApiKey;
 use runvoy_core::port::*;
-use runvoy_core::state::Status;
+use runvoy_core::state::{Reason, Status};
 use runvoy_core::testing::ManualClock;
-use runvoy_core::{Caller, ReconcileOptions, RequestContext, Runvoy};
-use runvoy_local::memory::{MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLogs};
+use runvoy_core::{Caller, Error, ForcedRelease, ReconcileOptions, RequestContext, Runvoy};
+use runvoy_local::memory::{
+    MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLockManager, MemoryLogs,
+};
 
 use super::fuse::{Fuse, Fused, Moment};
+use super::people::{Act, People};
 use super::world::World;
 
 const KEY: &str = "a-key-that-is-long-enough";
 
-struct AllowAll;
+/// Allows everything, or nothing that is asked about a run again when its turn comes.
+#[derive(Default)]
+struct AllowAll {
+    revoked: AtomicBool,
+}
 
 #[async_trait]
 impl Authorizer for AllowAll {
-    async fn authorize(&self, _request: &AuthzRequest<'_>) -> Result<Decision, AuthorizerError> {
-        Ok(Decision::Allow { policy: None })
+    async fn authorize(&self, request: &AuthzRequest<'_>) -> Result<Decision, AuthorizerError> {
+        let denied = self.revoked.load(Ordering::SeqCst) && request.action.has_context();
+        Ok(if denied { Decision::Deny { policy: None } } else { Decision::Allow { policy: None } })
     }
+}
+
+/// What a run wants of two locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wants {
+    Nothing,
+    OrFails(usize),
+    AndWaits(usize),
+}
+
+impl Wants {
+    fn put_into(self, request: &mut RunRequest) {
+        let (lock, when_held) = match self {
+            Self::Nothing => return,
+            Self::OrFails(lock) => (lock, "fail"),
+            Self::AndWaits(lock) => (lock, "queue"),
+        };
+        request.lock = Some(name_of(lock));
+        request.on_lock_held = Some(when_held.to_owned());
+    }
+}
+
+fn name_of(lock: usize) -> String {
+    format!("lock-{}", lock % 2)
 }
 
 /// One step of a story. Numbers pick an instance, an execution, an idempotency key.
@@ -36,9 +70,33 @@ enum Step {
     Run {
         instance: usize,
         key: usize,
+        lock: Wants,
+    },
+    /// Takes a lock from its holder, who is stopped first.
+    ForceRelease {
+        instance: usize,
+        lock: usize,
+    },
+    /// Takes a lock from its holder, who may still run.
+    Abandon {
+        instance: usize,
+        lock: usize,
+    },
+    /// From now on, whoever asks for something is no longer known, or known again.
+    Revoke(bool),
+    People {
+        instance: usize,
+        act: Act,
+        who: usize,
     },
     Kill {
         instance: usize,
+        execution: usize,
+    },
+    /// A run, a kill, news and a pass at the same time, call by call, on two instances.
+    AllAtOnce {
+        key: usize,
+        lock: Wants,
         execution: usize,
     },
     Reconcile {
@@ -76,14 +134,21 @@ struct Story {
     world: Arc<World>,
     keys: Arc<dyn KeyStore>,
     executions: Arc<dyn ExecutionStore>,
+    locks: Arc<dyn LockManager>,
+    authorizer: Arc<AllowAll>,
     logs: Arc<dyn LogSource>,
     audit: Arc<dyn AuditLog>,
     instances: [(Runvoy, Arc<Fuse>); 2],
     crashes: std::vec::IntoIter<(usize, Moment)>,
-    /// What a caller was told: by idempotency key, the execution.
-    accepted: BTreeMap<usize, ExecutionId>,
+    /// What a caller was told: by what was asked, the execution.
+    accepted: BTreeMap<String, ExecutionId>,
+    /// The greatest fencing token of each lock.
+    tokens: BTreeMap<LockName, u64>,
     /// What tasks were, for news that come late.
     history: Vec<TaskEvent>,
+    people: People,
+    /// Whether a process died, or two passed over the same records at once.
+    disturbed: bool,
 }
 
 impl Story {
@@ -94,17 +159,17 @@ impl Story {
         let executions: Arc<dyn ExecutionStore> = Arc::new(MemoryExecutionStore::default());
         let logs: Arc<dyn LogSource> = Arc::new(MemoryLogs::new(clock.clone()));
         let audit: Arc<dyn AuditLog> = Arc::new(MemoryAuditLog::default());
-        let instance = |fuse: &Arc<Fuse>| {
-            assemble(
-                fuse,
-                &clock,
-                &world,
-                [keys.clone()],
-                [executions.clone()],
-                [logs.clone()],
-                [audit.clone()],
-            )
+        let locks: Arc<dyn LockManager> = Arc::new(MemoryLockManager::default());
+        let authorizer = Arc::new(AllowAll::default());
+        let lasting = Lasting {
+            keys: keys.clone(),
+            executions: executions.clone(),
+            locks: locks.clone(),
+            logs: logs.clone(),
+            audit: audit.clone(),
+            authorizer: authorizer.clone(),
         };
+        let instance = |fuse: &Arc<Fuse>| assemble(fuse, &clock, &world, &lasting);
         let mut crashes = crashes.into_iter();
         let fuses =
             [(); 2].map(|()| crashes.next().map_or_else(Fuse::none, |(at, moment)| Fuse::new(at, moment)));
@@ -120,22 +185,42 @@ impl Story {
             world,
             keys,
             executions,
+            locks,
+            authorizer,
             logs,
             audit,
             instances,
             crashes,
             accepted: BTreeMap::new(),
+            tokens: BTreeMap::new(),
             history: Vec::new(),
+            people: People::default(),
+            disturbed: false,
         }
     }
 
     /// Puts a new process in the place of one that died.
     fn restart(&mut self, at: usize) {
+        self.disturbed |= self.instances[at].1.is_blown();
         let fuse = self.crashes.next().map_or_else(Fuse::none, |(at, moment)| Fuse::new(at, moment));
-        let (keys, executions) = ([self.keys.clone()], [self.executions.clone()]);
-        let (logs, audit) = ([self.logs.clone()], [self.audit.clone()]);
-        let runvoy = assemble(&fuse, &self.clock, &self.world, keys, executions, logs, audit);
+        let lasting = Lasting {
+            keys: self.keys.clone(),
+            executions: self.executions.clone(),
+            locks: self.locks.clone(),
+            logs: self.logs.clone(),
+            audit: self.audit.clone(),
+            authorizer: self.authorizer.clone(),
+        };
+        let runvoy = assemble(&fuse, &self.clock, &self.world, &lasting);
         self.instances[at] = (runvoy, fuse);
+    }
+
+    fn restart_the_dead(&mut self) {
+        for at in 0..2 {
+            if self.instances[at].1.is_blown() {
+                self.restart(at);
+            }
+        }
     }
 
     fn execution(&self, pick: usize) -> Option<ExecutionId> {
@@ -144,10 +229,53 @@ impl Story {
     }
 
     async fn take(&mut self, step: &Step) {
+        let revoked = self.authorizer.revoked.load(Ordering::SeqCst);
+        let waiting = if revoked { self.waiting().await } else { Vec::new() };
+        self.do_step(step).await;
+        if self.authorizer.revoked.load(Ordering::SeqCst) {
+            for id in waiting {
+                let record = self.executions.get(id).await.unwrap().unwrap();
+                let waits_or_ended = record.status == Status::Queued || record.status.is_terminal();
+                assert!(waits_or_ended, "{id} waited, is no longer allowed and is {}", record.status);
+                assert_eq!(self.world.job(id).runs, 0, "{id} was no longer allowed and ran");
+            }
+        }
+    }
+
+    /// Who is in line for a lock.
+    async fn waiting(&self) -> Vec<ExecutionId> {
+        let queued = ListQuery { statuses: Some(vec![Status::Queued]), limit: 1000, ..ListQuery::default() };
+        let page = self.executions.list(&queued).await.unwrap();
+        page.executions.into_iter().map(|record| record.id).collect()
+    }
+
+    async fn force_release(&mut self, at: usize, lock: usize, how: ForcedRelease) {
+        let name: LockName = name_of(lock).parse().unwrap();
+        self.act(at, async |runvoy: &Runvoy, caller: &Caller| {
+            // A lock that nobody holds: that is an answer too.
+            let _ = runvoy.force_release(caller, &name, how).await;
+        })
+        .await;
+    }
+
+    async fn do_step(&mut self, step: &Step) {
         match *step {
-            Step::Run { instance, key } => self.run(instance % 2, key).await,
+            Step::Run { instance, key, lock } => self.run(instance % 2, key, lock).await,
+            Step::ForceRelease { instance, lock } => {
+                self.force_release(instance % 2, lock, ForcedRelease::StopHolder).await;
+            }
+            Step::Abandon { instance, lock } => {
+                self.force_release(instance % 2, lock, ForcedRelease::Abandon).await;
+            }
+            Step::People { instance, act, who } => {
+                self.people.take(&self.instances, instance, act, who, KEY).await;
+                self.restart_the_dead();
+            }
+            Step::Revoke(revoked) => self.authorizer.revoked.store(revoked, Ordering::SeqCst),
             Step::Kill { instance, execution } => {
-                if let Some(id) = self.execution(execution) {
+                // Also one that waits for its lock and has no task.
+                let ids: Vec<_> = self.accepted.values().copied().collect();
+                if let Some(id) = ids.get(execution % ids.len().max(1)).copied() {
                     self.act(instance % 2, async |runvoy: &Runvoy, caller: &Caller| {
                         // An execution whose creator died before the record is not there: that is an answer too.
                         let _ = runvoy.kill(caller, &IdPrefix::from(id), None).await;
@@ -155,6 +283,7 @@ impl Story {
                     .await;
                 }
             }
+            Step::AllAtOnce { key, lock, execution } => self.all_at_once(key, lock, execution).await,
             Step::Reconcile { instance } => self.reconcile(instance % 2).await,
             Step::ReconcileTwice => self.reconcile_twice().await,
             Step::News { instance, execution, late } => self.news(instance % 2, execution, late).await,
@@ -194,19 +323,59 @@ impl Story {
         done
     }
 
-    async fn run(&mut self, at: usize, key: usize) {
-        let idempotency = format!("key-{key}").parse().unwrap();
-        let done = self
-            .act(at, async move |runvoy: &Runvoy, caller: &Caller| {
-                let request = RunRequest::new(Command::Shell("true".to_owned()));
-                runvoy.run(caller, request, Some(idempotency)).await
-            })
-            .await;
-        if let Some(answer) = done {
-            let id = answer.expect("nothing here refuses a run").id;
-            let first = *self.accepted.entry(key).or_insert(id);
-            assert_eq!(first, id, "one key, two executions");
+    async fn run(&mut self, at: usize, key: usize, lock: Wants) {
+        let done = self.act(at, async move |runvoy, caller| ask(runvoy, caller, key, lock).await).await;
+        self.accept(key, lock, done).await;
+    }
+
+    async fn accept(&mut self, key: usize, lock: Wants, done: Option<Result<Execution, Error>>) {
+        match done {
+            Some(Ok(record)) => {
+                let id = record.id;
+                let first = *self.accepted.entry(asked(key, lock)).or_insert(id);
+                let before = self.executions.get(first).await.unwrap().unwrap();
+                if before.status_reason == Some(Reason::LockHeld) {
+                    // Its key was free again.
+                    self.accepted.insert(asked(key, lock), id);
+                } else {
+                    assert_eq!(first, id, "one key, two executions");
+                }
+            }
+            Some(Err(Error::LockHeld { .. })) => assert!(matches!(lock, Wants::OrFails(_))),
+            Some(Err(Error::Denied { .. })) => assert!(self.authorizer.revoked.load(Ordering::SeqCst)),
+            Some(Err(other)) => panic!("nothing here refuses a run: {other}"),
+            None => {}
         }
+    }
+
+    async fn all_at_once(&mut self, key: usize, lock: Wants, execution: usize) {
+        self.disturbed = true;
+        let [(a, fuse_a), (b, fuse_b)] = self.instances.clone();
+        let ids: Vec<_> = self.accepted.values().copied().collect();
+        let picked = ids.get(execution % ids.len().max(1)).copied();
+        let event = self.execution(execution).map(|id| TaskEvent { id, state: self.world.state(id) });
+        let known =
+            async |runvoy: &Runvoy| runvoy.authenticate(Some(KEY), RequestContext::internal()).await.unwrap();
+        let run = async { ask(&a, &known(&a).await, key, lock).await };
+        let kill = async {
+            if let Some(id) = picked {
+                let _ = b.kill(&known(&b).await, &IdPrefix::from(id), None).await;
+            }
+        };
+        let news = async |runvoy: &Runvoy| {
+            if let Some(event) = &event {
+                runvoy.on_task_event(event).await.unwrap();
+            }
+        };
+        // The second instance hears the same, and then makes its pass.
+        let pass = async {
+            news(&b).await;
+            b.reconcile(ReconcileOptions::default()).await.unwrap();
+        };
+        let (done, ..) =
+            tokio::join!(fuse_a.live(run), fuse_b.live(kill), fuse_a.live(news(&a)), fuse_b.live(pass),);
+        self.restart_the_dead();
+        self.accept(key, lock, done).await;
     }
 
     async fn reconcile(&mut self, at: usize) {
@@ -217,16 +386,13 @@ impl Story {
     }
 
     async fn reconcile_twice(&mut self) {
+        self.disturbed = true;
         let [(a, fuse_a), (b, fuse_b)] = self.instances.clone();
         let pass = async |runvoy: Runvoy| {
             runvoy.reconcile(ReconcileOptions::default()).await.unwrap();
         };
         tokio::join!(fuse_a.live(pass(a.clone())), fuse_b.live(pass(b)), fuse_a.live(pass(a)));
-        for at in 0..2 {
-            if self.instances[at].1.is_blown() {
-                self.restart(at);
-            }
-        }
+        self.restart_the_dead();
     }
 
     async fn news(&mut self, at: usize, execution: usize, late: usize) {
@@ -242,12 +408,13 @@ impl Story {
 
     fn remember(&mut self) {
         let states = self.world.ids().into_iter().map(|id| TaskEvent { id, state: self.world.state(id) });
-        // `Gone` of a task that nobody had claimed is no news that a platform may repeat later: one may have started.
-        let lasting = |event: &TaskEvent| !matches!(event.state, TaskState::Gone | TaskState::Unknown);
+        let lasting = |event: &TaskEvent| event.state != TaskState::Unknown;
         self.history.extend(states.filter(lasting));
     }
 
-    async fn check(&self) {
+    async fn check(&mut self) {
+        self.check_locks().await;
+        self.people.check(self.keys.as_ref()).await;
         for id in self.accepted.values() {
             assert!(
                 self.executions.get(*id).await.unwrap().is_some(),
@@ -267,13 +434,50 @@ impl Story {
         }
     }
 
+    /// Never two tasks that can run under one lock, and tokens only grow.
+    async fn check_locks(&mut self) {
+        let mut running: BTreeMap<LockName, ExecutionId> = BTreeMap::new();
+        for id in self.world.ids() {
+            let record = self.executions.get(id).await.unwrap().expect("a task without a record");
+            // Whose lock was taken while it ran: the one exception, and its record says so.
+            let Some(lock) = record.lock.filter(|lock| lock.abandoned_by.is_none()) else { continue };
+            if self.world.job(id).running {
+                assert!(lock.token.is_some(), "{id} runs without its lock");
+                let other = running.insert(lock.name.clone(), id);
+                assert_eq!(other, None, "two run under {}", lock.name);
+            }
+        }
+        for (name, lock) in self.locks.list().await.unwrap() {
+            let last = self.tokens.entry(name.clone()).or_default();
+            assert!(lock.token >= *last, "the token of {name} went back");
+            *last = lock.token;
+            if let (Some(id), Some(holder)) = (running.get(&name), &lock.holder) {
+                assert_eq!(*id, holder.execution, "{id} runs and does not hold {name}");
+            }
+        }
+    }
+
+    /// Every end is told in the audit log, and only once where nothing disturbed it.
+    async fn check_outcomes(&self) {
+        let outcomes = outcomes(&self.audit).await;
+        let all = ListQuery { limit: 1000, ..ListQuery::default() };
+        for record in self.executions.list(&all).await.unwrap().executions {
+            let resource = Resource::Execution { id: record.id, owners: &[] }.to_string();
+            let told = outcomes.get(&resource).copied().unwrap_or(0);
+            assert!(told >= 1, "the audit log does not tell how {} ended", record.id);
+            assert!(told == 1 || self.disturbed, "the audit log tells {told} times how {} ended", record.id);
+        }
+        assert_eq!(self.executions.outcomes_owed(1000).await.unwrap(), []);
+    }
+
     /// Nothing crashes any more: everything comes to an end, though tasks go on starting late.
     async fn heal(&mut self, late_tasks: bool) {
         self.world.set_fog(false);
+        self.authorizer.revoked.store(false, Ordering::SeqCst);
         self.crashes = Vec::new().into_iter();
         self.restart(0);
         self.restart(1);
-        for round in 0..40 {
+        for round in 0..60 {
             self.reconcile(round % 2).await;
             for id in self.world.ids() {
                 if late_tasks && round > 2 {
@@ -294,30 +498,62 @@ impl Story {
             self.world.claim(record.id);
             assert_eq!(self.world.job(record.id).runs, before, "{} ran after its end", record.id);
         }
+        self.people.check_audit(self.audit.as_ref()).await;
+        assert_eq!(self.locks.list().await.unwrap(), [], "a lock is left behind, or a waiter forgotten");
+        self.check_outcomes().await;
     }
 }
 
-fn assemble(
-    fuse: &Arc<Fuse>,
-    clock: &Arc<ManualClock>,
-    world: &Arc<World>,
-    [keys]: [Arc<dyn KeyStore>; 1],
-    [executions]: [Arc<dyn ExecutionStore>; 1],
-    [logs]: [Arc<dyn LogSource>; 1],
-    [audit]: [Arc<dyn AuditLog>; 1],
-) -> Runvoy {
-    fn fused<T: ?Sized>(fuse: &Arc<Fuse>, inner: Arc<T>) -> Arc<Fused<T>> {
-        Arc::new(Fused { fuse: Arc::clone(fuse), inner })
+/// How often the outcome of each execution stands in the audit log.
+async fn outcomes(audit: &Arc<dyn AuditLog>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    let mut after = 0;
+    loop {
+        let page = audit.read(after, 1000).await.unwrap();
+        let Some(last) = page.last() else { return counts };
+        after = last.seq;
+        for event in page.iter().map(|record| record.event().unwrap()) {
+            if event.kind == AuditKind::Outcome {
+                *counts.entry(event.resource).or_default() += 1;
+            }
+        }
+    }
+}
+
+/// What stands for a request: the same again is the same execution.
+fn asked(key: usize, lock: Wants) -> String {
+    format!("key-{key}-{lock:?}").replace([' ', '(', ')'], "")
+}
+
+async fn ask(runvoy: &Runvoy, caller: &Caller, key: usize, lock: Wants) -> Result<Execution, Error> {
+    let mut request = RunRequest::new(Command::Shell("true".to_owned()));
+    lock.put_into(&mut request);
+    runvoy.run(caller, request, Some(asked(key, lock).parse().unwrap())).await
+}
+
+/// What every process of a story shares.
+struct Lasting {
+    keys: Arc<dyn KeyStore>,
+    executions: Arc<dyn ExecutionStore>,
+    locks: Arc<dyn LockManager>,
+    logs: Arc<dyn LogSource>,
+    audit: Arc<dyn AuditLog>,
+    authorizer: Arc<dyn Authorizer>,
+}
+
+fn assemble(fuse: &Arc<Fuse>, clock: &Arc<ManualClock>, world: &Arc<World>, lasting: &Lasting) -> Runvoy {
+    fn fused<T: ?Sized>(fuse: &Arc<Fuse>, inner: &Arc<T>) -> Arc<Fused<T>> {
+        Arc::new(Fused { fuse: Arc::clone(fuse), inner: Arc::clone(inner) })
     }
     let executor: Arc<dyn Executor> = world.clone();
-    let authorizer: Arc<dyn Authorizer> = Arc::new(AllowAll);
     Runvoy::builder()
-        .keys(fused(fuse, keys))
-        .executions(fused(fuse, executions))
-        .executor(fused(fuse, executor))
-        .logs(fused(fuse, logs))
-        .audit(fused(fuse, audit))
-        .authorizer(fused(fuse, authorizer))
+        .keys(fused(fuse, &lasting.keys))
+        .executions(fused(fuse, &lasting.executions))
+        .locks(fused(fuse, &lasting.locks))
+        .executor(fused(fuse, &executor))
+        .logs(fused(fuse, &lasting.logs))
+        .audit(fused(fuse, &lasting.audit))
+        .authorizer(fused(fuse, &lasting.authorizer))
         .clock(clock.clone())
         .build()
         .unwrap()
@@ -341,14 +577,24 @@ fn moments() -> [Moment; 2] {
 
 /// Lives that touch every operation; each is played with a crash at each of its port calls.
 fn plain_lives() -> Vec<Vec<Step>> {
-    let run = Step::Run { instance: 0, key: 0 };
+    let run = Step::Run { instance: 0, key: 0, lock: Wants::Nothing };
     let claim = Step::Claim { execution: 0 };
     let news = Step::News { instance: 0, execution: 0, late: 0 };
     let exit = Step::Exit { execution: 0, code: 0 };
     let kill = Step::Kill { instance: 0, execution: 0 };
     let mend = [Step::Wait { seconds: 61 }, Step::Reconcile { instance: 0 }];
-    let again = Step::Run { instance: 0, key: 0 };
+    let again = Step::Run { instance: 0, key: 0, lock: Wants::Nothing };
+    let holds = Step::Run { instance: 0, key: 1, lock: Wants::OrFails(0) };
+    let waits = Step::Run { instance: 0, key: 2, lock: Wants::AndWaits(0) };
+    let waits_too = Step::Run { instance: 1, key: 3, lock: Wants::AndWaits(0) };
+    let both = |step: fn(usize) -> Step| [step(0), step(1)];
+    let claim_all = both(|execution| Step::Claim { execution });
+    let exit_all = both(|execution| Step::Exit { execution, code: 0 });
+    let news_all = both(|execution| Step::News { instance: 0, execution, late: 0 });
     let vanish = Step::Vanish { execution: 0 };
+    let people = |acts: &[(usize, Act)]| -> Vec<Step> {
+        acts.iter().map(|(who, act)| Step::People { instance: 0, act: *act, who: *who }).collect()
+    };
     let with_mending = |steps: &[Step]| steps.iter().cloned().chain(mend.clone()).collect::<Vec<_>>();
     vec![
         with_mending(&[run.clone(), claim.clone(), news.clone(), exit.clone(), news.clone()]),
@@ -357,6 +603,50 @@ fn plain_lives() -> Vec<Vec<Step>> {
         with_mending(&[run.clone(), claim.clone(), kill.clone(), exit.clone(), news.clone()]),
         with_mending(&[run.clone(), claim.clone(), news.clone(), kill.clone(), vanish.clone(), news.clone()]),
         with_mending(&[run.clone(), claim, news.clone(), vanish, news]),
+        people(&[(0, Act::Invite), (0, Act::ClaimAtOnce), (0, Act::Claim), (0, Act::Rotate), (1, Act::Claim)]),
+        people(&[(0, Act::Invite), (0, Act::Claim), (1, Act::Invite), (0, Act::Revoke), (1, Act::Claim)]),
+        people(&[(0, Act::RevokeAdmin), (0, Act::Invite), (0, Act::Rotate), (0, Act::Claim), (1, Act::Claim)]),
+        // One holds the lock, one is told so, two wait; each ends and hands over.
+        with_mending(
+            &[
+                &[holds.clone(), Step::Run { instance: 0, key: 4, lock: Wants::OrFails(0) }, waits.clone()][..],
+                std::slice::from_ref(&waits_too),
+                &claim_all,
+                &exit_all,
+                &news_all,
+                &claim_all,
+                &exit_all,
+                &news_all,
+            ]
+            .concat(),
+        ),
+        // The holder is made to go; whoever waits is no longer allowed.
+        with_mending(
+            &[
+                &[holds.clone(), waits.clone(), Step::ForceRelease { instance: 0, lock: 0 }, Step::Revoke(true)]
+                    [..],
+                &claim_all,
+                &exit_all,
+                &news_all,
+                &[waits_too, Step::Kill { instance: 0, execution: 1 }],
+            ]
+            .concat(),
+        ),
+        // Recorded, perhaps no more than that, and no longer allowed when somebody finds it.
+        with_mending(&[holds.clone(), waits.clone(), Step::Revoke(true)]),
+        with_mending(&[waits.clone(), Step::Revoke(true)]),
+        // Whose lock is taken goes on running beside the next.
+        with_mending(
+            &[
+                &[holds.clone(), waits.clone()][..],
+                &claim_all,
+                &[Step::Abandon { instance: 0, lock: 0 }],
+                &claim_all,
+                &exit_all,
+                &news_all,
+            ]
+            .concat(),
+        ),
         with_mending(&[
             run,
             Step::Never { execution: 0 },
@@ -372,7 +662,7 @@ fn plain_lives() -> Vec<Vec<Step>> {
 #[test]
 fn a_crash_at_every_port_call_of_a_plain_life() {
     for life in plain_lives() {
-        for at in 0..60 {
+        for at in 0..90 {
             for moment in moments() {
                 for late_tasks in [false, true] {
                     play(&life, vec![(at, moment)], late_tasks);
@@ -382,12 +672,28 @@ fn a_crash_at_every_port_call_of_a_plain_life() {
     }
 }
 
+fn wants() -> impl Strategy<Value = Wants> {
+    prop_oneof![
+        2 => Just(Wants::Nothing),
+        1 => (0_usize..2).prop_map(Wants::OrFails),
+        3 => (0_usize..2).prop_map(Wants::AndWaits),
+    ]
+}
+
 fn any_step() -> impl Strategy<Value = Step> {
     let execution = 0_usize..4;
     let instance = 0_usize..2;
     prop_oneof![
-        4 => (instance.clone(), 0_usize..4).prop_map(|(instance, key)| Step::Run { instance, key }),
+        5 => (instance.clone(), 0_usize..4, wants())
+            .prop_map(|(instance, key, lock)| Step::Run { instance, key, lock }),
+        1 => (instance.clone(), 0_usize..2).prop_map(|(instance, lock)| Step::ForceRelease { instance, lock }),
+        1 => (instance.clone(), 0_usize..2).prop_map(|(instance, lock)| Step::Abandon { instance, lock }),
+        1 => any::<bool>().prop_map(Step::Revoke),
+        4 => (instance.clone(), prop::sample::select(Act::ALL.to_vec()), 0_usize..4)
+            .prop_map(|(instance, act, who)| Step::People { instance, act, who }),
         2 => (instance.clone(), execution.clone()).prop_map(|(instance, execution)| Step::Kill { instance, execution }),
+        3 => (0_usize..4, wants(), execution.clone())
+            .prop_map(|(key, lock, execution)| Step::AllAtOnce { key, lock, execution }),
         2 => instance.clone().prop_map(|instance| Step::Reconcile { instance }),
         1 => Just(Step::ReconcileTwice),
         3 => (instance, execution.clone(), 0_usize..8)

@@ -2,18 +2,22 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use jiff::Timestamp;
+use runvoy_core::audit::{AuditRecord, Checkpoint, Head};
+use runvoy_core::claim::HashedToken;
 use runvoy_core::execution::{Execution, Patch, StartRequest, TaskHandle};
-use runvoy_core::id::{Email, ExecutionId, IdPrefix, RequestId};
+use runvoy_core::id::{Email, ExecutionId, IdPrefix, LockName, RequestId};
 use runvoy_core::key::HashedKey;
+use runvoy_core::locks::{LockAnswer, LockCommand, LockDocument};
 use runvoy_core::log::Cursor;
 use runvoy_core::port::*;
 use runvoy_core::state::Status;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// When in a call the process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,19 +32,12 @@ pub(crate) struct Fuse {
     at: usize,
     moment: Moment,
     calls: AtomicUsize,
-    blown: AtomicBool,
-    bang: Notify,
+    bang: watch::Sender<bool>,
 }
 
 impl Fuse {
     pub(crate) fn new(at: usize, moment: Moment) -> Arc<Self> {
-        Arc::new(Self {
-            at,
-            moment,
-            calls: AtomicUsize::new(0),
-            blown: AtomicBool::new(false),
-            bang: Notify::new(),
-        })
+        Arc::new(Self { at, moment, calls: AtomicUsize::new(0), bang: watch::Sender::new(false) })
     }
 
     /// One that never blows.
@@ -49,24 +46,28 @@ impl Fuse {
     }
 
     pub(crate) fn is_blown(&self) -> bool {
-        self.blown.load(Ordering::SeqCst)
+        *self.bang.borrow()
     }
 
-    /// Runs what a process does; `None` if it died over it.
+    /// Runs what a process does; `None` if it died over it, or over something else that it did meanwhile.
     pub(crate) async fn live<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut bang = self.bang.subscribe();
         tokio::select! {
             biased;
-            () = self.bang.notified() => None,
+            _ = bang.wait_for(|blown| *blown) => None,
             done = work => Some(done),
         }
     }
 
     async fn call<T>(&self, effect: impl Future<Output = T>) -> T {
+        // Whoever runs beside this one gets its turn before and after every effect.
+        tokio::task::yield_now().await;
         let number = self.calls.fetch_add(1, Ordering::SeqCst);
         if self.is_blown() || (number == self.at && self.moment == Moment::BeforeTheEffect) {
             self.blow().await;
         }
         let answer = effect.await;
+        tokio::task::yield_now().await;
         if number == self.at {
             self.blow().await;
         }
@@ -74,8 +75,7 @@ impl Fuse {
     }
 
     async fn blow(&self) {
-        self.blown.store(true, Ordering::SeqCst);
-        self.bang.notify_one();
+        self.bang.send_replace(true);
         std::future::pending::<()>().await;
     }
 }
@@ -97,8 +97,41 @@ impl KeyStore for Fused<dyn KeyStore> {
     async fn bootstrap(&self, user: User, key: HashedKey) -> Result<bool, StoreError> {
         self.fuse.call(self.inner.bootstrap(user, key)).await
     }
+    async fn invite(&self, user: User, claim: NewClaim, now: Timestamp) -> Result<(), StoreError> {
+        self.fuse.call(self.inner.invite(user, claim, now)).await
+    }
+    async fn pending(&self, token: &HashedToken) -> Result<Option<Account>, StoreError> {
+        self.fuse.call(self.inner.pending(token)).await
+    }
+    async fn claim(
+        &self,
+        token: &HashedToken,
+        key: HashedKey,
+        now: Timestamp,
+        request: RequestId,
+    ) -> Result<ClaimOutcome, StoreError> {
+        self.fuse.call(self.inner.claim(token, key, now, request)).await
+    }
+    async fn rotate(
+        &self,
+        email: &Email,
+        claim: NewClaim,
+        key_expires_at: Option<Timestamp>,
+        request: RequestId,
+    ) -> Result<User, StoreError> {
+        self.fuse.call(self.inner.rotate(email, claim, key_expires_at, request)).await
+    }
+    async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError> {
+        self.fuse.call(self.inner.note_uses(uses)).await
+    }
+    async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError> {
+        self.fuse.call(self.inner.drop_lapsed(now)).await
+    }
     async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError> {
         self.fuse.call(self.inner.revoke(email, request)).await
+    }
+    async fn user(&self, email: &Email) -> Result<Option<User>, StoreError> {
+        self.fuse.call(self.inner.user(email)).await
     }
     async fn list(&self) -> Result<Vec<User>, StoreError> {
         self.fuse.call(self.inner.list()).await
@@ -129,6 +162,30 @@ impl ExecutionStore for Fused<dyn ExecutionStore> {
     }
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
         self.fuse.call(self.inner.list(query)).await
+    }
+    async fn outcomes_owed(&self, limit: usize) -> Result<Vec<Execution>, StoreError> {
+        self.fuse.call(self.inner.outcomes_owed(limit)).await
+    }
+    async fn outcome_recorded(&self, id: ExecutionId) -> Result<(), StoreError> {
+        self.fuse.call(self.inner.outcome_recorded(id)).await
+    }
+}
+
+#[async_trait]
+impl LockManager for Fused<dyn LockManager> {
+    async fn command(
+        &self,
+        name: &LockName,
+        command: LockCommand,
+        now: Timestamp,
+    ) -> Result<LockAnswer, StoreError> {
+        self.fuse.call(self.inner.command(name, command, now)).await
+    }
+    async fn show(&self, name: &LockName) -> Result<Arc<LockDocument>, StoreError> {
+        self.fuse.call(self.inner.show(name)).await
+    }
+    async fn list(&self) -> Result<Vec<(LockName, Arc<LockDocument>)>, StoreError> {
+        self.fuse.call(self.inner.list()).await
     }
 }
 
@@ -187,6 +244,15 @@ impl AuditLog for Fused<dyn AuditLog> {
     }
     async fn read(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, StoreError> {
         self.fuse.call(self.inner.read(after, limit)).await
+    }
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.fuse.call(self.inner.head()).await
+    }
+    async fn add_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        self.fuse.call(self.inner.add_checkpoint(checkpoint)).await
+    }
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        self.fuse.call(self.inner.checkpoints()).await
     }
 }
 

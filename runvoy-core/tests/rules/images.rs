@@ -14,7 +14,8 @@ fn request() -> RunRequest {
 
 #[tokio::test]
 async fn a_run_has_the_image_it_names_or_the_default_one() {
-    let bench = Bench::with(Config { default_image: Some("debian:12".to_owned()), ..Config::default() }).await;
+    let bench =
+        Bench::with(Config { default_image: Some("debian:12".to_owned()), ..Config::default() }).await;
     bench.world.set_images();
     let image = async |name: Option<&str>| {
         let request = RunRequest { image: name.map(str::to_owned), ..request() };
@@ -39,10 +40,17 @@ async fn what_no_image_could_have_is_refused_by_name() {
     ];
     for (request, field) in cases {
         let refused = bench.runvoy.run(&bench.caller, request, None).await.unwrap_err();
-        assert!(matches!(refused, Error::Invalid { field: found, .. } if found == field), "{field}: {refused}");
+        assert!(
+            matches!(refused, Error::Invalid { field: found, .. } if found == field),
+            "{field}: {refused}"
+        );
     }
     assert!(bench.world.ids().is_empty());
-    bench.runvoy.run(&bench.caller, RunRequest { cpu: Some(16), memory: Some(6), ..with_image() }, None).await.unwrap();
+    bench
+        .runvoy
+        .run(&bench.caller, RunRequest { cpu: Some(16), memory: Some(6), ..with_image() }, None)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -80,20 +88,21 @@ async fn progress_is_told_to_who_follows_and_the_digest_is_kept() {
     let id = bench.run().await.id;
     let mut follow =
         bench.runvoy.follow(&bench.caller, &IdPrefix::from(id), LogStart::Beginning).await.unwrap();
-    assert!(matches!(follow.next().await.unwrap(), Some(FollowItem::Status(_))));
-    assert_eq!(follow.progress(), None);
+    let mut told = async || match follow.next().await.unwrap() {
+        Some(FollowItem::Status { execution, progress, .. }) => (execution.status, progress),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told().await, (Status::Starting, None));
     for detail in [None, Some("1 of 2 layers".to_owned())] {
         let progress = Progress { phase: Phase::Pulling, detail };
         bench.world.set_progress(Some(progress.clone()));
         bench.runvoy.on_task_event(&TaskEvent { id, state: TaskState::Pending }).await.unwrap();
-        assert!(matches!(follow.next().await.unwrap(), Some(FollowItem::Status(_))));
-        assert_eq!(follow.progress(), Some(&progress));
+        assert_eq!(told().await, (Status::Starting, Some(progress)));
     }
     bench.world.claim(id);
     let started_at = bench.record(id).await.created_at;
     let state = TaskState::Running { started_at, handle: None, image_digest: Some("sha256:01".to_owned()) };
     bench.runvoy.on_task_event(&TaskEvent { id, state }).await.unwrap();
-    assert!(matches!(follow.next().await.unwrap(), Some(FollowItem::Status(record)) if record.status == Status::Running));
-    assert_eq!(follow.progress(), None, "what has begun is not on its way");
+    assert_eq!(told().await, (Status::Running, None), "what has begun is not on its way");
     assert_eq!(bench.record(id).await.image_digest.as_deref(), Some("sha256:01"));
 }

@@ -14,6 +14,8 @@
 
 mod crash;
 mod fuse;
+mod hang_up;
 mod images;
+mod people;
 mod service;
 mod world;

@@ -6,13 +6,17 @@ use std::time::Duration;
 use runvoy_core::api::{Command, RunRequest};
 use runvoy_core::cedar::CedarAuthorizer;
 use runvoy_core::clock::Clock as _;
-use runvoy_core::id::IdPrefix;
+use runvoy_core::id::{IdPrefix, RequestId, Role};
 use runvoy_core::key::ApiKey;
-use runvoy_core::port::{AuditKind, AuditLog, ExecutionStore, Executor as _};
+use runvoy_core::port::{
+    AuditKind, AuditLog, ExecutionStore, Executor as _, KeyStore as _, LockManager as _, TaskEvent, User,
+};
 use runvoy_core::state::{Reason, Status};
 use runvoy_core::testing::ManualClock;
 use runvoy_core::{Caller, Config, Error, KillOutcome, ReconcileOptions, RequestContext, Runvoy};
-use runvoy_local::memory::{MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLogs};
+use runvoy_local::memory::{
+    MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLockManager, MemoryLogs,
+};
 use runvoy_task::EndReason;
 
 use super::world::World;
@@ -24,6 +28,8 @@ pub(crate) struct Bench {
     clock: Arc<ManualClock>,
     executions: Arc<MemoryExecutionStore>,
     audit: Arc<MemoryAuditLog>,
+    keys: Arc<MemoryKeyStore>,
+    locks: Arc<MemoryLockManager>,
 }
 
 impl Bench {
@@ -36,9 +42,12 @@ impl Bench {
         let world = Arc::new(World::new(Arc::clone(&clock)));
         let executions = Arc::new(MemoryExecutionStore::default());
         let audit = Arc::new(MemoryAuditLog::default());
+        let keys = Arc::new(MemoryKeyStore::default());
+        let locks = Arc::new(MemoryLockManager::default());
         let runvoy = Runvoy::builder()
-            .keys(Arc::new(MemoryKeyStore::default()))
+            .keys(keys.clone())
             .executions(executions.clone())
+            .locks(locks.clone())
             .executor(world.clone())
             .logs(Arc::new(MemoryLogs::new(clock.clone())))
             .audit(audit.clone())
@@ -50,7 +59,7 @@ impl Bench {
         let key = ApiKey::generate();
         assert!(runvoy.bootstrap_admin("admin@localhost".parse().unwrap(), &key).await.unwrap());
         let caller = runvoy.authenticate(Some(key.reveal()), RequestContext::internal()).await.unwrap();
-        Self { runvoy, caller, world, clock, executions, audit }
+        Self { runvoy, caller, world, clock, executions, audit, keys, locks }
     }
 
     pub(crate) async fn run(&self) -> runvoy_core::execution::Execution {
@@ -176,9 +185,10 @@ async fn every_end_of_a_task_has_its_status() {
             finished_at: now,
             log: None,
             image_digest: None,
+            phases: Vec::new(),
         };
         let state = runvoy_core::port::TaskState::Exited(Box::new(exit));
-        let event = runvoy_core::port::TaskEvent { id, state };
+        let event = TaskEvent { id, state };
         // Twice: news may be repeated.
         bench.runvoy.on_task_event(&event).await.unwrap();
         bench.runvoy.on_task_event(&event).await.unwrap();
@@ -190,7 +200,10 @@ async fn every_end_of_a_task_has_its_status() {
         assert!(record.completed_at.is_some() && record.started_at.is_some());
         assert!(bench.executions.request(id).await.unwrap().is_none(), "the request is wiped");
         let outcomes = bench.audit.read(0, 100).await.unwrap();
-        assert_eq!(outcomes.iter().filter(|record| record.event.kind == AuditKind::Outcome).count(), 1);
+        assert_eq!(
+            outcomes.iter().filter(|record| record.event().unwrap().kind == AuditKind::Outcome).count(),
+            1
+        );
     }
 }
 
@@ -199,11 +212,12 @@ async fn intent_is_recorded_before_effect_and_names_the_execution() {
     let bench = Bench::new().await;
     let id = bench.run().await.id;
     let records = bench.audit.read(0, 100).await.unwrap();
-    let intent = records.iter().find(|record| record.event.action == "run").unwrap();
-    assert_eq!(intent.event.resource, format!("execution:{id}"));
-    assert_eq!(intent.event.kind, AuditKind::Allowed);
-    assert_eq!(intent.event.detail.as_deref(), Some("make"));
-    assert!(intent.event.policy.is_some());
+    let mut events = records.iter().map(|record| record.event().unwrap());
+    let intent = events.find(|event| event.action == "run").unwrap();
+    assert_eq!(intent.resource, format!("execution:{id}"));
+    assert_eq!(intent.kind, AuditKind::Allowed);
+    assert_eq!(intent.detail.as_deref(), Some("make"));
+    assert!(intent.policy.is_some());
 }
 
 #[tokio::test]
@@ -230,4 +244,86 @@ async fn no_secret_shows_in_a_debug_text() {
     let key = ApiKey::generate();
     let shown = format!("{request:?} {key:?} {:?}", key.hash());
     assert!(!shown.contains("find-me") && !shown.contains(key.reveal()), "{shown}");
+}
+
+fn locked(when_held: &str) -> RunRequest {
+    let mut request = RunRequest::new(Command::Shell("make".to_owned()));
+    request.lock = Some("prod".to_owned());
+    request.on_lock_held = Some(when_held.to_owned());
+    request.max_wait = Some(600);
+    request
+}
+
+#[tokio::test]
+async fn the_next_in_line_starts_when_the_holder_has_ended() {
+    let bench = Bench::new().await;
+    let ask = async |when_held| bench.runvoy.run(&bench.caller, locked(when_held), None).await;
+    let first = ask("fail").await.unwrap();
+    let second = ask("queue").await.unwrap();
+    let third = ask("queue").await.unwrap();
+    assert_eq!(
+        (first.status, second.status, third.status),
+        (Status::Starting, Status::Queued, Status::Queued)
+    );
+    assert!(matches!(ask("fail").await, Err(Error::LockHeld { .. })));
+    let place = bench.runvoy.waiting(&third).await.unwrap().unwrap();
+    assert_eq!((place.position, place.holder.unwrap().execution), (2, first.id));
+
+    for (ended, next, token) in [(first.id, second.id, 2), (second.id, third.id, 3)] {
+        bench.world.claim(ended);
+        bench.world.exit(ended, 1);
+        let event = TaskEvent { id: ended, state: bench.world.state(ended) };
+        bench.runvoy.on_task_event(&event).await.unwrap();
+        let next = bench.record(next).await;
+        assert_eq!((next.status, next.lock.unwrap().token), (Status::Starting, Some(token)));
+    }
+}
+
+#[tokio::test]
+async fn who_may_no_longer_run_passes_the_lock_on() {
+    let bench = Bench::new().await;
+    let dev = ApiKey::generate();
+    let user =
+        User::new("dev@acme.test".parse().unwrap(), Role::Developer, bench.clock.now(), RequestId::random());
+    bench.keys.insert(user.clone(), dev.hash()).await.unwrap();
+    let theirs = bench.runvoy.authenticate(Some(dev.reveal()), RequestContext::internal()).await.unwrap();
+    let holder = bench.runvoy.run(&bench.caller, locked("fail"), None).await.unwrap();
+    let revoked = bench.runvoy.run(&theirs, locked("queue"), None).await.unwrap();
+    let last = bench.runvoy.run(&bench.caller, locked("queue"), None).await.unwrap();
+    bench.keys.revoke(&user.email, RequestId::random()).await.unwrap();
+
+    bench.runvoy.kill(&bench.caller, &IdPrefix::from(holder.id), None).await.unwrap();
+    let revoked = bench.record(revoked.id).await;
+    assert_eq!((revoked.status, revoked.status_reason), (Status::Failed, Some(Reason::Denied)));
+    assert_eq!(bench.world.job(revoked.id).pending, 0, "it never got a task");
+    assert_eq!(bench.record(last.id).await.status, Status::Starting);
+}
+
+#[tokio::test]
+async fn nobody_waits_longer_than_they_said() {
+    let bench = Bench::new().await;
+    let holder = bench.runvoy.run(&bench.caller, locked("fail"), None).await.unwrap();
+    bench.world.claim(holder.id);
+    let waiter = bench.runvoy.run(&bench.caller, locked("queue"), None).await.unwrap();
+    bench.clock.advance(Duration::from_secs(599));
+    bench.pass().await;
+    assert_eq!(bench.record(waiter.id).await.status, Status::Queued);
+    bench.clock.advance(Duration::from_secs(2));
+    bench.pass().await;
+    let waiter = bench.record(waiter.id).await;
+    assert_eq!((waiter.status, waiter.status_reason), (Status::Failed, Some(Reason::QueueTimeout)));
+    assert!(waiter.status_detail.unwrap().contains("600 s"));
+    let full = bench.locks.show(&"prod".parse().unwrap()).await.unwrap();
+    assert!(full.waiters.is_empty());
+}
+
+#[tokio::test]
+async fn a_line_has_a_length() {
+    let bench = Bench::new().await;
+    let ask = async |when_held| bench.runvoy.run(&bench.caller, locked(when_held), None).await;
+    ask("fail").await.unwrap();
+    for _ in 0..runvoy_core::limits::QUEUE_DEPTH {
+        ask("queue").await.unwrap();
+    }
+    assert!(matches!(ask("queue").await, Err(Error::QueueFull { depth: 100, .. })));
 }

@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use runvoy_core::clock::Clock as _;
 use runvoy_core::execution::TaskHandle;
+use runvoy_core::gate::StartGate;
 use runvoy_core::id::ExecutionId;
 use runvoy_core::port::{
     Capabilities, Claim, Executor, ExecutorError, Progress, StartTask, TaskEvent, TaskExit, TaskState,
@@ -20,7 +21,7 @@ use runvoy_task::EndReason;
 /// What the platform has of one execution.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Job {
-    gate: Option<Claim>,
+    gate: StartGate,
     /// Tasks that were started and have not reached the gate.
     pub(crate) pending: u32,
     pub(crate) running: bool,
@@ -81,8 +82,7 @@ impl World {
         let mut jobs = self.jobs();
         let Some(job) = jobs.get_mut(&id).filter(|job| job.pending > 0) else { return };
         job.pending -= 1;
-        if job.gate.is_none() {
-            job.gate = Some(Claim::Claimed);
+        if job.gate.claim() {
             job.running = true;
             job.runs += 1;
         }
@@ -108,6 +108,7 @@ impl World {
                 finished_at: now,
                 log: None,
                 image_digest: None,
+                phases: Vec::new(),
             });
         }
     }
@@ -124,7 +125,7 @@ impl World {
             return TaskState::Unknown;
         }
         let job = self.job(id);
-        match (job.gate, job.exit) {
+        match (job.gate.decided(), job.exit) {
             (_, Some(exit)) => TaskState::Exited(Box::new(exit)),
             (Some(Claim::Claimed), None) if job.running => {
                 TaskState::Running { started_at: self.clock.now(), handle: None, image_digest: None }
@@ -159,7 +160,7 @@ impl Executor for World {
         Ok(Some(TaskHandle(format!("task of {}", task.id))))
     }
     async fn revoke(&self, id: ExecutionId) -> Result<Claim, ExecutorError> {
-        Ok(*self.jobs().entry(id).or_default().gate.get_or_insert(Claim::Revoked))
+        Ok(self.jobs().entry(id).or_default().gate.revoke())
     }
     async fn stop(&self, id: ExecutionId, _grace: Option<Duration>) -> Result<(), ExecutorError> {
         self.jobs().entry(id).or_default().stopping = true;

@@ -1,6 +1,6 @@
 //! What a task's container is, and what its agent is told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType};
@@ -72,7 +72,9 @@ pub(super) fn body(shared: &Shared, task: &StartTask, image: &Image, dir: &Path)
             memory,
             // No swap on top: a limit is a limit.
             memory_swap: memory,
-            nano_cpus: wants.cpu.and_then(|units| i64::try_from(units.saturating_mul(1_000_000_000) / 1024).ok()),
+            nano_cpus: wants
+                .cpu
+                .and_then(|units| i64::try_from(units.saturating_mul(1_000_000_000) / 1024).ok()),
             pids_limit: shared.max_processes.and_then(|most| i64::try_from(most).ok()),
             readonly_rootfs: Some(wants.read_only),
             network_mode: wants.network.clone(),
@@ -135,7 +137,8 @@ pub(super) fn spec(shared: &Shared, task: &StartTask, image: &Image) -> Result<T
         execution_id: task.id.to_string(),
         command: request.command.clone(),
         env,
-        dotenv: request.env.keys().cloned().collect(),
+        // Variables reach the disk only for those who asked for a workspace.
+        dotenv: if workspace.is_some() { request.env.keys().cloned().collect() } else { BTreeSet::new() },
         workdir: if workspace.is_some() { PathBuf::from(WORKSPACE) } else { image.workdir.clone() },
         workspace,
         workspace_timeout_ms: TaskSpec::WORKSPACE_TIMEOUT_MS,
@@ -143,9 +146,7 @@ pub(super) fn spec(shared: &Shared, task: &StartTask, image: &Image) -> Result<T
         user: Some(request.container.user.clone().unwrap_or_else(|| image.user.clone())),
         timeout_ms: millis(request.timeout),
         grace_ms: millis(request.grace),
-        stop_signal: own_signal
-            .or_else(|| image.stop_signal.clone())
-            .unwrap_or_else(|| "TERM".to_owned()),
+        stop_signal: own_signal.or_else(|| image.stop_signal.clone()).unwrap_or_else(|| "TERM".to_owned()),
         mask: task.mask.clone(),
         log_limit: task.log_limit,
         segment_bytes: shared.segment_bytes,

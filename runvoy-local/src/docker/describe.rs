@@ -56,9 +56,7 @@ fn try_look(dir: &Path) -> io::Result<Found> {
         // Another executor's.
         (Some(_), None) => Ok(Found::State(TaskState::Unknown)),
         // Without a directory nothing was started here. With one, a container may be on its way to the gate.
-        (None, _) => {
-            Ok(Found::State(if dir.try_exists()? { TaskState::Pending } else { TaskState::Gone }))
-        }
+        (None, _) => Ok(Found::State(if dir.try_exists()? { TaskState::Pending } else { TaskState::Gone })),
     }
 }
 
@@ -80,7 +78,10 @@ fn is_no_file(error: &io::Error) -> bool {
 }
 
 /// Tells what became of tasks, in the order asked.
-pub(super) async fn describe(shared: &Arc<Shared>, ids: &[ExecutionId]) -> Result<Vec<TaskState>, ExecutorError> {
+pub(super) async fn describe(
+    shared: &Arc<Shared>,
+    ids: &[ExecutionId],
+) -> Result<Vec<TaskState>, ExecutorError> {
     let found = look_at(shared, ids.to_vec()).await?;
     let claimed: Vec<ExecutionId> =
         found.iter().filter(|(_, found)| matches!(found, Found::Claimed { .. })).map(|(id, _)| *id).collect();
@@ -123,22 +124,22 @@ async fn look_at(
         return Ok(Vec::new());
     }
     let shared = Arc::clone(shared);
-    blocking(move || {
-        Ok(ids.into_iter().map(|id| (id, look(&execution_dir(&shared.root, id), id))).collect())
-    })
-    .await
+    blocking(move || Ok(ids.into_iter().map(|id| (id, look(&execution_dir(&shared.root, id), id))).collect()))
+        .await
 }
 
 /// Which containers live, of those that exist; `None` where the engine did not say.
 async fn lives(shared: &Shared, ids: &[ExecutionId]) -> Option<HashMap<ExecutionId, Life>> {
     let asked = match ids {
         [] => return Some(HashMap::new()),
-        [id] => shared.engine.life(&container::name(*id)).await.map(|life| life.map(|life| (*id, life)).into_iter().collect()),
-        _ => shared
+        [id] => shared
             .engine
-            .list(container::label(&shared.root))
+            .life(&container::name(*id))
             .await
-            .map(|containers| containers.iter().filter_map(|found| Some((execution(found)?, life(found)))).collect()),
+            .map(|life| life.map(|life| (*id, life)).into_iter().collect()),
+        _ => shared.engine.list(container::label(&shared.root)).await.map(|containers| {
+            containers.iter().filter_map(|found| Some((execution(found)?, life(found)))).collect()
+        }),
     };
     asked.inspect_err(|error| tracing::warn!(%error, "tasks could not be looked at")).ok()
 }

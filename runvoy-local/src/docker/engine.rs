@@ -9,8 +9,8 @@ use bollard::models::{
     ImageInspect, SystemInfo,
 };
 use bollard::query_parameters::{
-    CreateContainerOptions, CreateImageOptions, EventsOptions, InspectContainerOptions,
-    KillContainerOptions, ListContainersOptions, RemoveContainerOptions, RemoveImageOptions,
+    CreateContainerOptions, CreateImageOptions, EventsOptions, InspectContainerOptions, KillContainerOptions,
+    ListContainersOptions, RemoveContainerOptions, RemoveImageOptions,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use bytes::Bytes;
@@ -186,7 +186,9 @@ impl Engine {
             ("event".to_owned(), vec!["die".to_owned(), "destroy".to_owned()]),
             ("label".to_owned(), vec![label]),
         ]);
-        self.told(self.docker.events(Some(EventsOptions { filters: Some(filters), ..EventsOptions::default() })))
+        self.told(
+            self.docker.events(Some(EventsOptions { filters: Some(filters), ..EventsOptions::default() })),
+        )
     }
 
     fn told<T: 'static>(

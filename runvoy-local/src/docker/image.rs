@@ -42,11 +42,7 @@ impl Image {
         Self {
             id,
             digest,
-            platform: format!(
-                "{}/{}",
-                found.os.unwrap_or_default(),
-                found.architecture.unwrap_or_default()
-            ),
+            platform: format!("{}/{}", found.os.unwrap_or_default(), found.architecture.unwrap_or_default()),
             env,
             user: given(config.user).unwrap_or_else(|| "0".to_owned()),
             workdir: PathBuf::from("/").join(config.working_dir.unwrap_or_default()),
@@ -115,6 +111,8 @@ mod tests {
         assert_eq!((image.id.as_str(), image.digest.as_str()), ("sha256:01", "sha256:02"));
         assert_eq!((image.user.as_str(), image.workdir.to_str()), ("0", Some("/")));
         assert_eq!(image.env.get("PATH").map(String::as_str), Some(PATH));
-        assert!(image.is_for("linux/arm64/v8") && image.is_for("linux/arm64") && !image.is_for("linux/amd64"));
+        assert!(
+            image.is_for("linux/arm64/v8") && image.is_for("linux/arm64") && !image.is_for("linux/amd64")
+        );
     }
 }

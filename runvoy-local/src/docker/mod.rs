@@ -30,6 +30,7 @@ use futures_util::stream::BoxStream;
 use runvoy_core::clock::SharedClock;
 use runvoy_core::execution::TaskHandle;
 use runvoy_core::id::ExecutionId;
+use runvoy_core::limits;
 use runvoy_core::port::{
     Capabilities, Claim, Executor, ExecutorError, Progress, Refused, StartTask, TaskEvent, TaskState,
 };
@@ -59,6 +60,8 @@ pub struct DockerConfig {
     pub agent: PathBuf,
     /// Where the engine listens: `unix://…` or `tcp://…`.
     pub host: String,
+    /// Free disk space, in percent, below which no run is accepted.
+    pub least_free_disk: u64,
     /// The most processes that a container may have.
     pub max_processes: Option<u64>,
     /// Bytes after which a log continues in a further file.
@@ -76,6 +79,7 @@ impl DockerConfig {
             root: root.into(),
             agent: agent.into(),
             host: DEFAULT_HOST.to_owned(),
+            least_free_disk: limits::FREE_DISK_PERCENT,
             max_processes: Some(4096),
             segment_bytes: 64 * 1024 * 1024,
             network: Network::default(),
@@ -99,6 +103,7 @@ struct Shared {
     engine: Engine,
     root: PathBuf,
     agent: PathBuf,
+    least_free_disk: u64,
     max_processes: Option<u64>,
     segment_bytes: u64,
     network: Network,
@@ -117,11 +122,12 @@ impl DockerExecutor {
     /// [`ExecutorError::Refused`], in words. To be called within a runtime.
     pub async fn connect(config: DockerConfig, clock: SharedClock) -> Result<Self, ExecutorError> {
         let engine = Engine::connect(&config.host).await?;
-        let shared = Arc::new(Shared::new(engine, config, clock).map_err(|error| ExecutorError::Refused {
-            of: Refused::Start,
-            message: format!("commands cannot be run in containers: {error}"),
-            source: Some(error.into()),
-        })?);
+        let shared =
+            Arc::new(Shared::new(engine, config, clock).map_err(|error| ExecutorError::Refused {
+                of: Refused::Start,
+                message: format!("commands cannot be run in containers: {error}"),
+                source: Some(error.into()),
+            })?);
         probe::probe(&shared.engine, &shared.root, &shared.agent).await?;
         let follower = Follower::new(Arc::clone(&shared) as Arc<dyn Tasks>);
         let follower = Arc::new(follower.map_err(ExecutorError::unavailable)?);
@@ -145,6 +151,7 @@ impl Shared {
             engine,
             root: config.root.canonicalize()?,
             agent,
+            least_free_disk: config.least_free_disk,
             max_processes: config.max_processes,
             segment_bytes: config.segment_bytes,
             network: config.network,
@@ -173,7 +180,11 @@ impl Tasks for Shared {
         &self.root
     }
 
-    fn look(self: Arc<Self>, id: ExecutionId, _hold: bool) -> BoxFuture<'static, (TaskState, Option<OwnedFd>)> {
+    fn look(
+        self: Arc<Self>,
+        id: ExecutionId,
+        _hold: bool,
+    ) -> BoxFuture<'static, (TaskState, Option<OwnedFd>)> {
         // The engine's own news tell when a container dies: there is nothing to hold.
         async move {
             let states = describe::describe(&self, &[id]).await.unwrap_or_default();
@@ -186,12 +197,12 @@ impl Tasks for Shared {
 #[async_trait]
 impl Executor for DockerExecutor {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { images: true, resources: true, shorter_grace: true, max_grace: None }
+        Capabilities { images: true, resources: true, shorter_grace: true, ..Capabilities::default() }
     }
 
     async fn admit(&self) -> Result<(), ExecutorError> {
         self.shared.engine.ping().await?;
-        space::admit(&self.shared.root).await
+        space::admit(&self.shared.root, self.shared.least_free_disk).await
     }
 
     async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {

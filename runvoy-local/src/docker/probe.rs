@@ -34,7 +34,13 @@ pub(super) async fn probe(engine: &Engine, root: &Path, agent: &Path) -> Result<
         return Ok(());
     }
     let nonce = nonce().map_err(ExecutorError::unavailable)?;
-    let probe = Probe { engine, agent, dir: root.join(format!(".probe-{nonce}")), name: format!("runvoy-probe-{nonce}"), nonce };
+    let probe = Probe {
+        engine,
+        agent,
+        dir: root.join(format!(".probe-{nonce}")),
+        name: format!("runvoy-probe-{nonce}"),
+        nonce,
+    };
     let outcome = tokio::time::timeout(PATIENCE, probe.run()).await;
     probe.clean_up().await;
     match outcome {
@@ -108,7 +114,8 @@ impl Probe<'_> {
             if self.is_answered() {
                 return Ok(());
             }
-            let life = self.engine.life(&self.name).await.map_err(|error| self.in_words(Step::Start, error))?;
+            let life =
+                self.engine.life(&self.name).await.map_err(|error| self.in_words(Step::Start, error))?;
             if !matches!(life, Some(Life::Running | Life::Created)) && !self.is_answered() {
                 return Err(Trouble::Failed(self.unusable()));
             }

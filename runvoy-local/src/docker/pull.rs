@@ -87,7 +87,8 @@ async fn fetch(
             }
             Ok(None) => break,
             Err(_) if heard.elapsed() > SILENCE => {
-                let why = format!("pulling `{}` came to a halt; look at the engine's network", wanted.reference);
+                let why =
+                    format!("pulling `{}` came to a halt; look at the engine's network", wanted.reference);
                 return Err(Trouble::Failed(why));
             }
             Err(_) => {}

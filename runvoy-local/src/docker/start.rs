@@ -33,7 +33,6 @@ const WATCH: Duration = Duration::from_millis(50);
 /// A container that has not claimed its command by then is no good.
 const CLAIM: Duration = Duration::from_mins(2);
 
-
 /// Makes the execution's directory. Whether its gate is still open.
 pub(super) fn prepare(root: &Path, id: ExecutionId, grace: Duration) -> io::Result<bool> {
     let dir = create(root, id, 0o700)?;
@@ -131,7 +130,8 @@ fn begun_in_time(dir: &Path) -> Option<bool> {
 }
 
 fn is_decided(dir: &Path) -> bool {
-    matches!(gate::read(dir), Ok(Some(_))) || matches!(Note::read(dir), Ok(Some(note)) if note.claimed_at_ms.is_some())
+    matches!(gate::read(dir), Ok(Some(_)))
+        || matches!(Note::read(dir), Ok(Some(note)) if note.claimed_at_ms.is_some())
 }
 
 /// Notes what the container is made of, and makes the pipe for its agent.

@@ -1,5 +1,6 @@
 //! Stopping a task, and what to do about an agent that does not react.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,23 +14,40 @@ use crate::task_dir::layout::execution_dir;
 use crate::task_dir::stops::{own_grace, request};
 
 /// Asks the agent to stop its command. One that was asked before and did not in time is killed, with its container.
-pub(super) async fn stop(shared: &Arc<Shared>, id: ExecutionId, grace: Option<Duration>) -> Result<(), ExecutorError> {
+pub(super) async fn stop(
+    shared: &Arc<Shared>,
+    id: ExecutionId,
+    grace: Option<Duration>,
+) -> Result<(), ExecutorError> {
     let own = Arc::clone(shared);
-    let signal = blocking(move || {
+    let order = blocking(move || {
         let dir = execution_dir(&own.root, id);
         if !matches!(look(&dir, id), Found::Claimed { .. }) {
             own.stops.forget(id);
-            return Ok(None);
+            return Ok(Order::Nothing);
         }
         if own.stops.is_overdue(id, grace.unwrap_or_else(|| own_grace(&dir))) {
             tracing::warn!(execution.id = %id, "an agent did not stop in time and is killed");
-            return Ok(Some("SIGKILL"));
+            return Ok(Order::Kill);
         }
-        request(&dir, grace)?;
-        Ok(Some("SIGTERM"))
+        Ok(Order::Stop(request(&dir, grace)))
     });
-    match signal.await? {
-        Some(signal) => Ok(shared.engine.kill(&container::name(id), signal).await?),
-        None => Ok(()),
+    let name = container::name(id);
+    match order.await? {
+        Order::Nothing => Ok(()),
+        Order::Kill => Ok(shared.engine.kill(&name, "SIGKILL").await?),
+        // On a full disk the order cannot be written; the signal alone stops it with its own grace.
+        Order::Stop(written) => {
+            shared.engine.kill(&name, "SIGTERM").await?;
+            written.map_err(ExecutorError::unavailable)
+        }
     }
+}
+
+/// What a look at the task says is to be done.
+enum Order {
+    Nothing,
+    Kill,
+    /// And whether the agent will find the grace that was asked for.
+    Stop(io::Result<()>),
 }

@@ -20,7 +20,9 @@ const STARTED: SignedDuration = SignedDuration::from_mins(5);
 pub(super) async fn sweep(shared: &Arc<Shared>) -> Result<(), ExecutorError> {
     let containers = shared.engine.list(container::label(&shared.root)).await?;
     let own = Arc::clone(shared);
-    let left = blocking(move || Ok(containers.iter().filter_map(|found| left_over(&own, found)).collect::<Vec<_>>()));
+    let left = blocking(move || {
+        Ok(containers.iter().filter_map(|found| left_over(&own, found)).collect::<Vec<_>>())
+    });
     for id in left.await? {
         tracing::debug!(execution.id = %id, "a container that was left over is removed");
         shared.engine.remove(&container::name(id)).await?;

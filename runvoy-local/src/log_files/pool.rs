@@ -1,6 +1,7 @@
 //! Threads that read files, so that no worker of the runtime waits for a disk.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -44,7 +45,7 @@ impl Pool {
         let stopped = || io::Error::other("the log readers have stopped");
         let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
         jobs.send(job).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())
+        answer.await.map_err(|_| io::Error::other("the log could not be read: the reader failed"))
     }
 }
 
@@ -61,7 +62,8 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         match job {
-            Some(job) => job(),
+            // What fails there fails its caller, whose answer never comes, and nobody else.
+            Some(job) => drop(catch_unwind(AssertUnwindSafe(job))),
             None => return,
         }
     }

@@ -11,7 +11,7 @@ use runvoy_core::port::{
     Created, ExecutionStore, Idempotency, ListPosition, ListQuery, LiveLimits, LiveScope, NewExecution, Page,
     StoreError, Transition,
 };
-use runvoy_core::state::{Status, allows};
+use runvoy_core::state::{Reason, Status, allows};
 
 /// A record's place in the order of time.
 type Place = (Timestamp, ExecutionId);
@@ -27,6 +27,7 @@ struct State {
     /// One set per status, and one per user and status: every listing merges at most seven of one kind.
     by_status: HashMap<Status, BTreeSet<Place>>,
     by_user: HashMap<(Email, Status), BTreeSet<Place>>,
+    outcomes_owed: BTreeSet<ExecutionId>,
 }
 
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl State {
     /// The record that a live key of the same user stands for.
     fn by_key(&self, record: &Execution, key: &Idempotency) -> Result<Option<Execution>, StoreError> {
         match self.keys.get(&(record.created_by.clone(), key.key.clone())) {
-            Some((known, id)) if known.expires_at > record.created_at => {
+            Some((known, id)) if known.expires_at > record.created_at && !self.is_turned_away(*id) => {
                 if known.fingerprint != key.fingerprint {
                     return Err(StoreError::conflict("another request with this idempotency key"));
                 }
@@ -58,6 +59,12 @@ impl State {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Whether an execution did not get its lock: its key is free.
+    fn is_turned_away(&self, id: ExecutionId) -> bool {
+        let reason = self.records.get(&id).and_then(|record| record.execution.status_reason);
+        reason == Some(Reason::LockHeld)
     }
 
     fn exceeded(&self, user: &Email, limits: LiveLimits) -> Option<(LiveScope, u64)> {
@@ -161,6 +168,9 @@ impl ExecutionStore for MemoryExecutionStore {
             state.keys.insert((record.created_by.clone(), key.key.clone()), (key, record.id));
         }
         state.index(&record);
+        if record.status.is_terminal() {
+            state.outcomes_owed.insert(record.id);
+        }
         let request = (!record.status.is_terminal()).then_some(request);
         state.records.insert(record.id, Record { execution: record, request });
         Ok(Created::New)
@@ -199,6 +209,9 @@ impl ExecutionStore for MemoryExecutionStore {
         if after.status != before.status {
             state.unindex(&before);
             state.index(&after);
+            if after.status.is_terminal() {
+                state.outcomes_owed.insert(id);
+            }
         }
         Ok(Transition::Applied(Box::new(after)))
     }
@@ -215,13 +228,28 @@ impl ExecutionStore for MemoryExecutionStore {
         let state = self.state();
         let mut executions: Vec<Execution> = state
             .places(query)
+            .filter_map(|(_, id)| state.records.get(&id).map(|record| &record.execution))
+            .filter(|record| {
+                query.lock.is_none() || record.lock.as_ref().map(|lock| &lock.name) == query.lock.as_ref()
+            })
             .take(query.limit + 1)
-            .filter_map(|(_, id)| state.records.get(&id).map(|record| record.execution.clone()))
+            .cloned()
             .collect();
         let more = executions.len() > query.limit;
         executions.truncate(query.limit);
         let last = executions.last().filter(|_| more);
         let next = last.map(|last| ListPosition { created_at: last.created_at, id: last.id });
         Ok(Page { executions, next })
+    }
+
+    async fn outcomes_owed(&self, limit: usize) -> Result<Vec<Execution>, StoreError> {
+        let state = self.state();
+        let owed = state.outcomes_owed.iter().filter_map(|id| state.records.get(id));
+        Ok(owed.take(limit).map(|record| record.execution.clone()).collect())
+    }
+
+    async fn outcome_recorded(&self, id: ExecutionId) -> Result<(), StoreError> {
+        self.state().outcomes_owed.remove(&id);
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@ use futures_util::stream::{BoxStream, unfold};
 use jiff::Timestamp;
 use runvoy_core::clock::SharedClock;
 use runvoy_core::execution::TaskHandle;
+use runvoy_core::gate::StartGate;
 use runvoy_core::id::ExecutionId;
 use runvoy_core::log::Stream;
 use runvoy_core::port::{
@@ -75,22 +76,22 @@ struct World {
 struct Tasks {
     started: u64,
     pending: BTreeMap<TaskNumber, ExecutionId>,
-    executions: HashMap<ExecutionId, Gate>,
+    executions: HashMap<ExecutionId, Job>,
 }
 
 #[derive(Default)]
-struct Gate {
-    state: GateState,
+struct Job {
+    gate: StartGate,
+    command: CommandState,
     runs: u64,
     stops: Vec<Option<Duration>>,
     is_unknown: bool,
 }
 
 #[derive(Default)]
-enum GateState {
+enum CommandState {
     #[default]
-    Open,
-    Revoked,
+    NotRun,
     Running(Timestamp),
     Exited(Box<TaskExit>),
     Vanished,
@@ -130,13 +131,13 @@ impl ScriptedExecutor {
     pub fn claim(&self, task: TaskNumber) -> bool {
         let mut tasks = self.tasks();
         let Some(id) = tasks.pending.remove(&task) else { return false };
-        let gate = tasks.executions.entry(id).or_default();
-        if !matches!(gate.state, GateState::Open) {
+        let job = tasks.executions.entry(id).or_default();
+        if !job.gate.claim() {
             return false;
         }
         let started_at = self.0.clock.now();
-        gate.state = GateState::Running(started_at);
-        gate.runs += 1;
+        job.command = CommandState::Running(started_at);
+        job.runs += 1;
         self.tell(id, TaskState::Running { started_at, handle: None, image_digest: None });
         true
     }
@@ -154,8 +155,8 @@ impl ScriptedExecutor {
     /// Lets a command end with a code, for a reason. Whether there was one.
     pub fn end(&self, id: ExecutionId, code: i32, reason: EndReason) -> bool {
         let mut tasks = self.tasks();
-        let Some(gate) = tasks.executions.get_mut(&id) else { return false };
-        let GateState::Running(started_at) = gate.state else { return false };
+        let Some(job) = tasks.executions.get_mut(&id) else { return false };
+        let CommandState::Running(started_at) = job.command else { return false };
         let exit = Box::new(TaskExit {
             exit_code: Some(code),
             reason,
@@ -164,10 +165,11 @@ impl ScriptedExecutor {
             finished_at: self.0.clock.now(),
             log: None,
             image_digest: None,
+            phases: Vec::new(),
         });
         // The log first, as everywhere: who sees the exit may read all of it.
         self.0.logs.writer(id).end();
-        gate.state = GateState::Exited(exit.clone());
+        job.command = CommandState::Exited(exit.clone());
         self.tell(id, TaskState::Exited(exit));
         true
     }
@@ -175,11 +177,11 @@ impl ScriptedExecutor {
     /// Lets a running task vanish without a trace. Whether there was one.
     pub fn vanish(&self, id: ExecutionId) -> bool {
         let mut tasks = self.tasks();
-        let Some(gate) = tasks.executions.get_mut(&id) else { return false };
-        if !matches!(gate.state, GateState::Running(_)) {
+        let Some(job) = tasks.executions.get_mut(&id) else { return false };
+        if !matches!(job.command, CommandState::Running(_)) {
             return false;
         }
-        gate.state = GateState::Vanished;
+        job.command = CommandState::Vanished;
         self.tell(id, TaskState::Gone);
         true
     }
@@ -191,19 +193,20 @@ impl ScriptedExecutor {
 
     /// How often an execution's command ran.
     pub fn runs(&self, id: ExecutionId) -> u64 {
-        self.tasks().executions.get(&id).map_or(0, |gate| gate.runs)
+        self.tasks().executions.get(&id).map_or(0, |job| job.runs)
     }
 
     /// Executions whose command runs, in no order.
     pub fn running(&self) -> Vec<ExecutionId> {
         let tasks = self.tasks();
-        let running = tasks.executions.iter().filter(|(_, gate)| matches!(gate.state, GateState::Running(_)));
+        let running =
+            tasks.executions.iter().filter(|(_, job)| matches!(job.command, CommandState::Running(_)));
         running.map(|(id, _)| *id).collect()
     }
 
     /// The graces that running commands of an execution were stopped with, in order.
     pub fn stops(&self, id: ExecutionId) -> Vec<Option<Duration>> {
-        self.tasks().executions.get(&id).map_or_else(Vec::new, |gate| gate.stops.clone())
+        self.tasks().executions.get(&id).map_or_else(Vec::new, |job| job.stops.clone())
     }
 
     fn tasks(&self) -> MutexGuard<'_, Tasks> {
@@ -229,14 +232,16 @@ impl ScriptedExecutor {
 impl Tasks {
     fn describe(&self, id: ExecutionId) -> TaskState {
         let is_pending = self.pending.values().any(|other| *other == id);
-        let Some(gate) = self.executions.get(&id).filter(|gate| !gate.is_unknown) else {
+        let Some(job) = self.executions.get(&id).filter(|job| !job.is_unknown) else {
             return if self.executions.contains_key(&id) { TaskState::Unknown } else { TaskState::Gone };
         };
-        match &gate.state {
-            GateState::Open if is_pending => TaskState::Pending,
-            GateState::Open | GateState::Revoked | GateState::Vanished => TaskState::Gone,
-            GateState::Running(started_at) => TaskState::Running { started_at: *started_at, handle: None, image_digest: None },
-            GateState::Exited(exit) => TaskState::Exited(exit.clone()),
+        match &job.command {
+            CommandState::NotRun if is_pending && job.gate.decided().is_none() => TaskState::Pending,
+            CommandState::NotRun | CommandState::Vanished => TaskState::Gone,
+            CommandState::Running(started_at) => {
+                TaskState::Running { started_at: *started_at, handle: None, image_digest: None }
+            }
+            CommandState::Exited(exit) => TaskState::Exited(exit.clone()),
         }
     }
 }
@@ -244,7 +249,7 @@ impl Tasks {
 #[async_trait]
 impl Executor for ScriptedExecutor {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { images: false, resources: false, shorter_grace: true, max_grace: None }
+        Capabilities { shorter_grace: true, ..Capabilities::default() }
     }
 
     async fn admit(&self) -> Result<(), ExecutorError> {
@@ -270,17 +275,13 @@ impl Executor for ScriptedExecutor {
 
     async fn revoke(&self, id: ExecutionId) -> Result<Claim, ExecutorError> {
         let mut tasks = self.tasks();
-        let gate = tasks.executions.entry(id).or_default();
-        if matches!(gate.state, GateState::Open) {
-            gate.state = GateState::Revoked;
-        }
-        Ok(if matches!(gate.state, GateState::Revoked) { Claim::Revoked } else { Claim::Claimed })
+        Ok(tasks.executions.entry(id).or_default().gate.revoke())
     }
 
     async fn stop(&self, id: ExecutionId, grace: Option<Duration>) -> Result<(), ExecutorError> {
-        let is_running = self.tasks().executions.get_mut(&id).is_some_and(|gate| {
-            let is_running = matches!(gate.state, GateState::Running(_));
-            gate.stops.extend(is_running.then_some(grace));
+        let is_running = self.tasks().executions.get_mut(&id).is_some_and(|job| {
+            let is_running = matches!(job.command, CommandState::Running(_));
+            job.stops.extend(is_running.then_some(grace));
             is_running
         });
         if is_running && self.0.script.is_some() {

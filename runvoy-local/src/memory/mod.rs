@@ -4,23 +4,28 @@ mod audit_log;
 mod execution_store;
 mod executor;
 mod key_store;
+mod lock_manager;
 mod log_source;
+mod trace_log;
 
 pub use audit_log::MemoryAuditLog;
 pub use execution_store::MemoryExecutionStore;
 pub use executor::{PendingTask, Script, ScriptedExecutor, TaskNumber};
 pub use key_store::MemoryKeyStore;
+pub use lock_manager::MemoryLockManager;
 pub use log_source::{MemoryLogWriter, MemoryLogs};
+pub use trace_log::MemoryTraceLog;
 
 use std::sync::Arc;
 
 use runvoy_core::{Builder, Runvoy};
 
-/// A service whose users, records and audit log are in memory; the executor, its logs and the authorizer are still to be
+/// A service whose users, records, locks and audit log are in memory; the executor, its logs and the authorizer are still to be
 /// given.
 pub fn stores() -> Builder {
     Runvoy::builder()
         .keys(Arc::new(MemoryKeyStore::default()))
         .executions(Arc::new(MemoryExecutionStore::default()))
+        .locks(Arc::new(MemoryLockManager::default()))
         .audit(Arc::new(MemoryAuditLog::default()))
 }

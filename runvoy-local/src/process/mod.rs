@@ -9,8 +9,8 @@ mod user;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,10 @@ use futures_util::stream::BoxStream;
 use runvoy_core::clock::SharedClock;
 use runvoy_core::execution::TaskHandle;
 use runvoy_core::id::ExecutionId;
-use runvoy_core::port::{Capabilities, Claim, Executor, ExecutorError, Refused, StartTask, TaskEvent, TaskState};
+use runvoy_core::limits;
+use runvoy_core::port::{
+    Capabilities, Claim, Executor, ExecutorError, Reach, Refused, StartTask, TaskEvent, TaskState,
+};
 use runvoy_task::{GateState, Isolation, Network, RunAs};
 
 use self::processes::Held;
@@ -41,6 +44,8 @@ pub struct ProcessConfig {
     pub base_env: BTreeMap<String, String>,
     /// The user that commands run as; the server's own if absent. Only root can make them somebody else.
     pub run_as: Option<String>,
+    /// Free disk space, in percent, below which no run is accepted.
+    pub least_free_disk: u64,
     /// The most processes that a command's user may have, all together. Binds nobody who is root.
     pub max_processes: Option<u64>,
     /// Bytes after which a log continues in a further file.
@@ -61,6 +66,7 @@ impl ProcessConfig {
             agent: agent.into(),
             base_env: BTreeMap::new(),
             run_as: None,
+            least_free_disk: limits::FREE_DISK_PERCENT,
             max_processes: None,
             segment_bytes: 64 * 1024 * 1024,
             isolation: Isolation::Auto,
@@ -84,6 +90,7 @@ struct Shared {
     agent: PathBuf,
     base_env: BTreeMap<String, String>,
     run_as: Option<RunAs>,
+    least_free_disk: u64,
     max_processes: Option<u64>,
     segment_bytes: u64,
     isolation: Isolation,
@@ -103,14 +110,16 @@ impl ProcessExecutor {
             source: Some(error.into()),
         })?;
         let shared = Arc::new(shared);
-        let follower = Follower::new(Arc::clone(&shared) as Arc<dyn Tasks>).map_err(ExecutorError::unavailable)?;
+        let follower =
+            Follower::new(Arc::clone(&shared) as Arc<dyn Tasks>).map_err(ExecutorError::unavailable)?;
         Ok(Self { shared, follower })
     }
 }
 
 impl Shared {
     fn new(config: ProcessConfig, clock: SharedClock) -> io::Result<Self> {
-        let run_as = config.run_as.as_deref().map(user::resolve).transpose()?;
+        let account = config.run_as.as_deref().map(user::resolve).transpose()?;
+        let (run_as, own_env) = account.map(|account| (account.run_as, account.env)).unzip();
         let mode = dir_mode(run_as.as_ref());
         if !config.root.try_exists()? {
             fs::DirBuilder::new().recursive(true).mode(mode).create(&config.root)?;
@@ -126,8 +135,10 @@ impl Shared {
             root,
             // One without a slash is looked for in the server's PATH, as everywhere.
             agent: config.agent.canonicalize().unwrap_or(config.agent),
-            base_env: config.base_env,
+            // Who starts the server is not who runs the commands.
+            base_env: config.base_env.into_iter().chain(own_env.unwrap_or_default()).collect(),
             run_as,
+            least_free_disk: config.least_free_disk,
             max_processes: config.max_processes,
             segment_bytes: config.segment_bytes,
             isolation: config.isolation,
@@ -174,7 +185,11 @@ impl Tasks for Shared {
         &self.root
     }
 
-    fn look(self: Arc<Self>, id: ExecutionId, hold: bool) -> BoxFuture<'static, (TaskState, Option<OwnedFd>)> {
+    fn look(
+        self: Arc<Self>,
+        id: ExecutionId,
+        hold: bool,
+    ) -> BoxFuture<'static, (TaskState, Option<OwnedFd>)> {
         let looked = tokio::task::spawn_blocking(move || {
             let state = self.describe(id);
             let agent =
@@ -188,11 +203,15 @@ impl Tasks for Shared {
 #[async_trait]
 impl Executor for ProcessExecutor {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { images: false, resources: false, shorter_grace: true, max_grace: None }
+        Capabilities {
+            shorter_grace: true,
+            reach: if self.shared.run_as.is_none() { Reach::OneTrustDomain } else { Reach::Apart },
+            ..Capabilities::default()
+        }
     }
 
     async fn admit(&self) -> Result<(), ExecutorError> {
-        space::admit(&self.shared.root).await
+        space::admit(&self.shared.root, self.shared.least_free_disk).await
     }
 
     async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {

@@ -1,5 +1,6 @@
 //! Starting an agent.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -96,7 +97,12 @@ fn spec(shared: &Shared, task: &StartTask, workdir: PathBuf) -> Result<TaskSpec,
         execution_id: task.id.to_string(),
         command: task.request.command.clone(),
         env,
-        dotenv: task.request.env.keys().cloned().collect(),
+        // Variables reach the disk only for those who asked for a workspace.
+        dotenv: if task.workspace.is_some() {
+            task.request.env.keys().cloned().collect()
+        } else {
+            BTreeSet::new()
+        },
         workdir,
         workspace: task.workspace.as_ref().map(|wanted| workspace(shared, wanted)).transpose()?,
         workspace_timeout_ms: TaskSpec::WORKSPACE_TIMEOUT_MS,
@@ -124,7 +130,7 @@ fn workspace(shared: &Shared, wanted: &TaskWorkspace) -> Result<Workspace, Execu
             size: *size,
         })),
         (TaskWorkspace::Upload { .. }, None) => Err(ExecutorError::Refused {
-        of: Refused::Start,
+            of: Refused::Start,
             message: "this server keeps no uploaded code; use git instead".to_owned(),
             source: None,
         }),

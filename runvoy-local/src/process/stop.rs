@@ -8,7 +8,7 @@ use runvoy_core::id::ExecutionId;
 use runvoy_task::{GateState, layout};
 use rustix::process::Signal;
 
-use super::processes::{Held, kill_all, sweep};
+use super::processes::{Held, Left, kill_all, sweep};
 use crate::task_dir::gate;
 use crate::task_dir::stops::{Stops, own_grace, request};
 
@@ -26,13 +26,20 @@ pub(super) fn stop(
         stops.forget(id);
         return Ok(());
     }
+    let is_overdue = stops.is_overdue(id, grace.unwrap_or_else(|| own_grace(dir)));
     let Some(held) = Held::agent(&agent)? else {
-        return sweep(dir, id).map(drop);
+        // A supervisor ends by itself when its keeper is dead, unless the command has halted it.
+        return match sweep(dir, id)? {
+            Left::Agent if is_overdue => kill_all(dir, id),
+            _ => Ok(()),
+        };
     };
-    if stops.is_overdue(id, grace.unwrap_or_else(|| own_grace(dir))) {
+    if is_overdue {
         tracing::warn!(execution.id = %id, "an agent did not stop in time and is killed");
         return kill_all(dir, id);
     }
-    request(dir, grace)?;
-    held.signal(Signal::TERM)
+    // On a full disk the order cannot be written; the signal alone stops it with its own grace.
+    let written = request(dir, grace);
+    held.signal(Signal::TERM)?;
+    written
 }

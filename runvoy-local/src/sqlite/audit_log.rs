@@ -1,23 +1,22 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use runvoy_core::port::{AuditEvent, AuditKind, AuditLog, AuditRecord, StoreError};
-use rusqlite::types::Value;
-use rusqlite::{Row, params_from_iter};
+use jiff::Timestamp;
+use runvoy_core::audit::{self, AuditRecord, Checkpoint, Head};
+use runvoy_core::port::{AuditEvent, AuditLog, StoreError};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::database::Database;
 use super::error::Failure;
-use super::execution_row::Columns;
 use super::text;
 
-const INSERT: &str = "INSERT INTO audit_events
-    (at, request_id, user, address, kind, action, resource, policy, detail)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+const INSERT: &str = "INSERT INTO audit_events (seq, event, sha256) VALUES (?1, ?2, ?3)";
+const SELECT: &str = "SELECT seq, event, sha256 FROM audit_events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+const HEAD: &str = "SELECT seq, sha256 FROM audit_events ORDER BY seq DESC LIMIT 1";
+const ADD_CHECKPOINT: &str = "INSERT INTO audit_checkpoints (seq, sha256, at, mac) VALUES (?1, ?2, ?3, ?4)";
+const CHECKPOINTS: &str = "SELECT seq, sha256, at, mac FROM audit_checkpoints ORDER BY id";
 
-const SELECT: &str = "SELECT at, request_id, user, address, kind, action, resource, policy, detail, seq
-    FROM audit_events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-
-/// The audit log in the file. Nothing is ever deleted, so the next row is the next number.
+/// The audit log in the file. One thread writes, so the next row is the next number.
 pub(super) struct SqliteAuditLog(Arc<Database>);
 
 impl SqliteAuditLog {
@@ -26,64 +25,79 @@ impl SqliteAuditLog {
     }
 }
 
-fn values(event: AuditEvent) -> [Value; 9] {
-    [
-        text::time(event.at).into(),
-        event.request_id.to_string().into(),
-        event.user.to_string().into(),
-        event.address.map(|address| address.to_string()).into(),
-        event.kind.as_str().to_owned().into(),
-        event.action.into(),
-        event.resource.into(),
-        event.policy.into(),
-        event.detail.into(),
-    ]
+/// Appends within whatever transaction the connection is in.
+pub(super) fn append(connection: &Connection, body: &str) -> Result<u64, Failure> {
+    let record = AuditRecord::after(&head(connection)?, body);
+    let values = (text::int(record.seq), record.text, record.hash);
+    connection.prepare_cached(INSERT)?.execute(values)?;
+    Ok(record.seq)
 }
 
-fn read(row: &Row<'_>) -> Result<AuditRecord, Failure> {
-    let row = Columns(row);
-    let kind = match row.text(4)? {
-        "allowed" => AuditKind::Allowed,
-        "denied" => AuditKind::Denied,
-        "outcome" => AuditKind::Outcome,
-        other => return Err(Failure::unreadable(format!("unknown kind of audit event `{other}`"))),
-    };
-    let event = AuditEvent {
-        at: row.time(0)?,
-        request_id: row.parsed(1)?,
-        user: row.parsed(2)?,
-        address: row.maybe_parsed(3)?,
-        kind,
-        action: row.text(5)?.to_owned(),
-        resource: row.text(6)?.to_owned(),
-        policy: row.maybe_text(7)?,
-        detail: row.maybe_text(8)?,
-    };
-    Ok(AuditRecord { seq: row.number(9)?, event })
+fn head(connection: &Connection) -> Result<Head, Failure> {
+    let mut statement = connection.prepare_cached(HEAD)?;
+    let head = statement.query_row([], |row| Ok(Head { seq: seq(row, 0)?, hash: lossy(row, 1)? }));
+    Ok(head.optional()?.unwrap_or_default())
+}
+
+/// A column's text. Bytes that are none show as U+FFFD, whose hash is another: a check finds them.
+fn lossy(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    let bytes = row.get_ref(column)?.as_bytes_or_null()?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// Numbers below 0 are nobody's; none of ours is 0.
+fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
+    Ok(AuditRecord { seq: seq(row, 0)?, text: lossy(row, 1)?, hash: lossy(row, 2)? })
+}
+
+fn checkpoint(row: &Row<'_>) -> rusqlite::Result<Checkpoint> {
+    let at = text::parse_time(&lossy(row, 2)?).unwrap_or(Timestamp::UNIX_EPOCH);
+    let head = Head { seq: seq(row, 0)?, hash: lossy(row, 1)? };
+    Ok(Checkpoint { at, head, mac: Some(lossy(row, 3)?) })
 }
 
 #[async_trait]
 impl AuditLog for SqliteAuditLog {
     async fn append(&self, event: AuditEvent) -> Result<u64, StoreError> {
-        let values = values(event);
-        let append = move |connection: &rusqlite::Connection| {
-            let seq = connection.prepare_cached(INSERT)?.insert(params_from_iter(values))?;
-            u64::try_from(seq).map_err(Failure::unreadable)
-        };
-        Ok(self.0.write(append).await?)
+        let body = audit::body(&event).map_err(StoreError::unavailable)?;
+        Ok(self.0.write(move |connection| append(connection, &body)).await?)
     }
 
     async fn read(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, StoreError> {
-        let bounds = (text::int(after), text::int(limit as u64));
+        // A row that somebody numbered below 1 must show, too.
+        let after = if after == 0 { i64::MIN } else { text::int(after) };
+        let bounds = (after, text::int(limit as u64));
         let records = self.0.read(move |connection| {
             let mut statement = connection.prepare_cached(SELECT)?;
-            let mut rows = statement.query(bounds)?;
-            let mut records = Vec::new();
-            while let Some(row) = rows.next()? {
-                records.push(read(row)?);
-            }
+            let records = statement.query_map(bounds, record)?.collect::<Result<_, _>>()?;
             Ok(records)
         });
         Ok(records.await?)
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        Ok(self.0.read(head).await?)
+    }
+
+    async fn add_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let Checkpoint { at, head, mac } = checkpoint.clone();
+        let values = (text::int(head.seq), head.hash, text::time(at), mac.unwrap_or_default());
+        let add =
+            move |connection: &Connection| Ok(connection.prepare_cached(ADD_CHECKPOINT)?.execute(values)?);
+        self.0.write(add).await?;
+        Ok(())
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        let checkpoints = self.0.read(|connection| {
+            let mut statement = connection.prepare_cached(CHECKPOINTS)?;
+            let checkpoints = statement.query_map([], checkpoint)?.collect::<Result<_, _>>()?;
+            Ok(checkpoints)
+        });
+        Ok(checkpoints.await?)
     }
 }

@@ -16,18 +16,26 @@ macro_rules! columns {
         "id, created_by, owned_by, command, image_id, status, status_reason, status_detail, exit_code, \
          created_at, started_at, completed_at, attempted_at, timeout_seconds, grace_seconds, task, stop_by, \
          stop_at, stop_grace_seconds, created_by_request_id, modified_by_request_id, log_events, log_bytes, \
-         log_replacements, log_hash, image_digest"
+         log_replacements, log_hash, lock_name, lock_use, image_digest"
     };
 }
 pub(super) use columns;
 
 const SELECT: &str = concat!("SELECT ", columns!(), " FROM executions WHERE id = ?1");
 
+const OWE: &str = "INSERT OR IGNORE INTO outcomes_owed (execution_id) VALUES (?1)";
+const OWE_NO_MORE: &str = "DELETE FROM outcomes_owed WHERE execution_id = ?1";
+const OWED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM executions WHERE id IN (SELECT execution_id FROM outcomes_owed LIMIT ?1)"
+);
+
 pub(super) const INSERT: &str = concat!(
     "INSERT INTO executions (",
     columns!(),
     ", sealed_request) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-     ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)"
+     ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)"
 );
 
 /// What a step may change. Two forms, because writing a status costs two indexes, the same one too.
@@ -37,15 +45,15 @@ macro_rules! update {
             "UPDATE executions SET status_reason = ?2, status_detail = ?3, exit_code = ?4, started_at = ?5, \
              completed_at = ?6, attempted_at = ?7, task = ?8, stop_by = ?9, stop_at = ?10, \
              stop_grace_seconds = ?11, modified_by_request_id = ?12, log_events = ?13, log_bytes = ?14, \
-             log_replacements = ?15, log_hash = ?16, image_digest = ?17",
+             log_replacements = ?15, log_hash = ?16, lock_use = ?17, image_digest = ?18",
             $status,
             " WHERE id = ?1"
         )
     };
 }
 const UPDATE: &str = update!("");
-const UPDATE_STATUS: &str = update!(", status = ?18");
-const UPDATE_END: &str = update!(", status = ?18, sealed_request = NULL");
+const UPDATE_STATUS: &str = update!(", status = ?19");
+const UPDATE_END: &str = update!(", status = ?19, sealed_request = NULL");
 
 /// The values of a new row.
 pub(super) fn values(record: &Execution, sealed: Option<Vec<u8>>) -> Result<Vec<Value>, Failure> {
@@ -58,22 +66,24 @@ pub(super) fn values(record: &Execution, sealed: Option<Vec<u8>>) -> Result<Vec<
         record.image_id.clone().into(),
         record.status.as_str().to_owned().into(),
     ];
-    let [reason, detail, exit, started, completed, attempted, task, by, at, grace, modified, log @ ..] =
-        changing(record);
+    let [reason, detail, exit, started, completed, attempted, task, by, at, grace, modified, last @ ..] =
+        changing(record)?;
     values.extend([reason, detail, exit, text::time(record.created_at).into()]);
     values.extend([started, completed, attempted]);
     values.extend([text::int(record.timeout).into(), text::int(record.grace).into()]);
     values.extend([task, by, at, grace, record.created_by_request_id.to_string().into(), modified]);
-    values.extend(log);
-    values.push(sealed.into());
+    let [events, bytes, replacements, hash, lock, digest] = last;
+    let lock_name = record.lock.as_ref().map(|lock| lock.name.as_str().to_owned());
+    values.extend([events, bytes, replacements, hash, lock_name.into(), lock, digest, sealed.into()]);
     Ok(values)
 }
 
 /// The values that a step may change, in the order of the update.
-fn changing(record: &Execution) -> [Value; 16] {
+fn changing(record: &Execution) -> Result<[Value; 17], Failure> {
     let (stop, log) = (record.stop.as_ref(), record.log.as_ref());
     let number = |value: Option<u64>| value.map(text::int).into();
-    [
+    let lock = record.lock.as_ref().map(serde_json::to_string).transpose().map_err(Failure::unreadable)?;
+    Ok([
         record.status_reason.map(|reason| reason.as_str().to_owned()).into(),
         record.status_detail.clone().into(),
         record.exit_code.into(),
@@ -89,14 +99,15 @@ fn changing(record: &Execution) -> [Value; 16] {
         number(log.map(|log| log.bytes)),
         number(log.map(|log| log.replacements)),
         log.map(|log| log.hash.clone()).into(),
+        lock.into(),
         record.image_digest.clone().into(),
-    ]
+    ])
 }
 
 /// Writes a changed record. With a terminal status its request goes, in the same write.
 pub(super) fn update(connection: &Connection, before: &Execution, after: &Execution) -> Result<(), Failure> {
     let mut values = vec![Value::from(after.id.to_string())];
-    values.extend(changing(after));
+    values.extend(changing(after)?);
     let sql = if after.status == before.status {
         UPDATE
     } else {
@@ -104,6 +115,27 @@ pub(super) fn update(connection: &Connection, before: &Execution, after: &Execut
         if after.status.is_terminal() { UPDATE_END } else { UPDATE_STATUS }
     };
     connection.prepare_cached(sql)?.execute(rusqlite::params_from_iter(values))?;
+    if sql == UPDATE_END { owe_outcome(connection, after.id) } else { Ok(()) }
+}
+
+/// Notes that the audit log lacks the outcome of an execution that has just ended.
+pub(super) fn owe_outcome(connection: &Connection, id: ExecutionId) -> Result<(), Failure> {
+    connection.prepare_cached(OWE)?.execute([id.to_string()])?;
+    Ok(())
+}
+
+pub(super) fn owed_outcomes(connection: &Connection, limit: usize) -> Result<Vec<Execution>, Failure> {
+    let mut statement = connection.prepare_cached(OWED)?;
+    let mut rows = statement.query([text::int(limit as u64)])?;
+    let mut owed = Vec::new();
+    while let Some(row) = rows.next()? {
+        owed.push(read(row)?);
+    }
+    Ok(owed)
+}
+
+pub(super) fn outcome_recorded(connection: &Connection, id: ExecutionId) -> Result<(), Failure> {
+    connection.prepare_cached(OWE_NO_MORE)?.execute([id.to_string()])?;
     Ok(())
 }
 
@@ -121,7 +153,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Execution, Failure> {
         owned_by: serde_json::from_str(row.text(2)?).map_err(Failure::unreadable)?,
         command: row.text(3)?.to_owned(),
         image_id: row.maybe_text(4)?,
-        image_digest: row.maybe_text(25)?,
+        image_digest: row.maybe_text(27)?,
         status: row.parsed(5)?,
         status_reason: row.maybe_parsed(6)?,
         status_detail: row.maybe_text(7)?,
@@ -148,6 +180,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Execution, Failure> {
             }),
             None => None,
         },
+        lock: row.maybe(26)?.map(serde_json::from_str).transpose().map_err(Failure::unreadable)?,
     })
 }
 

@@ -9,7 +9,7 @@ use runvoy_core::port::{
     Created, ExecutionStore, Idempotency, ListQuery, LiveLimits, LiveScope, NewExecution, Page, StoreError,
     Transition,
 };
-use runvoy_core::state::{Status, allows};
+use runvoy_core::state::{Reason, Status, allows};
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params_from_iter};
 
@@ -83,6 +83,9 @@ fn create(connection: &Connection, new: &NewExecution, row: Vec<Value>) -> Resul
         }
         _ => Failure::from(error),
     })?;
+    if record.status.is_terminal() {
+        execution_row::owe_outcome(connection, record.id)?;
+    }
     if let Some(key) = idempotency {
         remember(connection, record, key)?;
     }
@@ -100,10 +103,14 @@ fn known(
     let found: Option<(String, String)> =
         statement.query_row(place, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let Some((id, fingerprint)) = found else { return Ok(None) };
+    let known = execution_row::get(connection, id.parse().map_err(Failure::unreadable)?)?;
+    if known.as_ref().is_some_and(|known| known.status_reason == Some(Reason::LockHeld)) {
+        return Ok(None);
+    }
     if fingerprint != text::hex(&key.fingerprint) {
         return Err(StoreError::conflict("another request with this idempotency key").into());
     }
-    execution_row::get(connection, id.parse().map_err(Failure::unreadable)?)
+    Ok(known)
 }
 
 fn remember(connection: &Connection, record: &Execution, key: &Idempotency) -> Result<(), Failure> {
@@ -216,5 +223,13 @@ impl ExecutionStore for SqliteExecutionStore {
         }
         let query = query.clone();
         Ok(self.database.read(move |connection| listing::list(connection, &query)).await?)
+    }
+
+    async fn outcomes_owed(&self, limit: usize) -> Result<Vec<Execution>, StoreError> {
+        Ok(self.database.read(move |connection| execution_row::owed_outcomes(connection, limit)).await?)
+    }
+
+    async fn outcome_recorded(&self, id: ExecutionId) -> Result<(), StoreError> {
+        Ok(self.database.write(move |connection| execution_row::outcome_recorded(connection, id)).await?)
     }
 }

@@ -1,159 +1,208 @@
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
+use runvoy_core::claim::HashedToken;
 use runvoy_core::id::{Email, RequestId};
 use runvoy_core::key::HashedKey;
-use runvoy_core::port::{KeyRecord, KeyStore, StoreError, User};
-use rusqlite::{Connection, OptionalExtension, Row};
+use runvoy_core::port::{Account, ClaimOutcome, KeyRecord, KeyStore, NewClaim, StoreError, User};
+use rusqlite::Connection;
 
+use super::account_row::{BY_EMAIL, BY_TOKEN, has_other_admin, lapsed, one, write};
 use super::database::Database;
 use super::error::Failure;
-use super::execution_row::Columns;
 use super::text;
+use crate::accounts::Accounts;
 
-const SELECT: &str = "SELECT email, role, created_at, revoked, key_expires_at, created_by_request_id,
-    modified_by_request_id, key_sha256 FROM users";
-const ONE: &str = "SELECT email, role, created_at, revoked, key_expires_at, created_by_request_id,
-    modified_by_request_id, key_sha256 FROM users WHERE email = ?1";
-const TAKEN: &str =
-    "SELECT email FROM users WHERE email = ?1 OR key_sha256 = ?2 ORDER BY email = ?1 DESC LIMIT 1";
-const INSERT: &str = "INSERT INTO users (email, role, key_sha256, created_at, revoked, key_expires_at,
-    created_by_request_id, modified_by_request_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-const REVOKE: &str = "UPDATE users SET revoked = 1, modified_by_request_id = ?2 WHERE email = ?1";
+const SOMEBODY: &str = "SELECT EXISTS (SELECT 1 FROM users)";
+const SEEN: &str = "UPDATE users SET last_used = max(coalesce(last_used, ?2), ?2) WHERE email = ?1";
+const DELETE: &str = "DELETE FROM users WHERE email = ?1";
 
-/// Users by the hash of their key.
-pub(super) type Users = HashMap<HashedKey, User>;
-
-/// Users and key hashes in the file, and all of them in memory: every request looks for one. The file has one
-/// server, so the memory is right as long as it follows each commit, on the writing thread.
+/// Accounts in the file, and all of them in memory: every request looks for one. The file has one server, so the memory
+/// is right as long as it follows each commit, on the writing thread.
 pub(super) struct SqliteKeyStore {
     database: Arc<Database>,
-    users: Arc<RwLock<Users>>,
+    accounts: Arc<RwLock<Accounts>>,
 }
 
 impl SqliteKeyStore {
-    pub(super) fn new(database: Arc<Database>, users: Users) -> Self {
-        Self { database, users: Arc::new(RwLock::new(users)) }
+    pub(super) fn new(database: Arc<Database>, accounts: Accounts) -> Self {
+        Self { database, accounts: Arc::new(RwLock::new(accounts)) }
     }
 
+    fn accounts(&self) -> RwLockReadGuard<'_, Accounts> {
+        self.accounts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `operation` in the next commit, and then `follow` to the memory.
+    async fn write<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+        follow: impl FnOnce(&mut Accounts, &T) + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let accounts = Arc::clone(&self.accounts);
+        let remember = move |done: &T| {
+            follow(&mut accounts.write().unwrap_or_else(PoisonError::into_inner), done);
+        };
+        Ok(self.database.write_then(operation, remember).await?)
+    }
+
+    /// Does `operation`, whose account is written in the place of the one that its user had.
     async fn put<T: Send + 'static>(
         &self,
-        operation: impl FnOnce(&Connection) -> Result<(T, Option<(HashedKey, User)>), Failure> + Send + 'static,
+        operation: impl FnOnce(&Connection) -> Result<(T, Option<Account>), Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let users = Arc::clone(&self.users);
-        let remember = move |(_, changed): &(T, Option<(HashedKey, User)>)| {
-            if let Some((key, user)) = changed {
-                users.write().unwrap_or_else(PoisonError::into_inner).insert(*key, user.clone());
+        let written = move |connection: &Connection| {
+            let (answer, account) = operation(connection)?;
+            account.iter().try_for_each(|account| write(connection, account))?;
+            Ok((answer, account))
+        };
+        let follow = |accounts: &mut Accounts, (_, account): &(T, Option<Account>)| {
+            if let Some(account) = account {
+                accounts.put(account.clone());
             }
         };
-        Ok(self.database.write_then(operation, remember).await?.0)
+        Ok(self.write(written, follow).await?.0)
+    }
+
+    /// Changes an account, or leaves it as it was.
+    async fn change(
+        &self,
+        email: &Email,
+        change: impl FnOnce(&mut Account, bool) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<User, StoreError> {
+        let email = email.clone();
+        self.put(move |connection| {
+            let found = one(connection, BY_EMAIL, [email.as_str()])?;
+            let mut account = found.ok_or_else(|| StoreError::not_found(format!("user {email}")))?;
+            let before = account.clone();
+            change(&mut account, has_other_admin(connection, &email)?)?;
+            Ok((account.user.clone(), (account != before).then_some(account)))
+        })
+        .await
     }
 }
 
-/// Every user of the file.
-pub(super) fn load(connection: &Connection) -> Result<Users, Failure> {
-    let mut statement = connection.prepare(SELECT)?;
-    let mut rows = statement.query([])?;
-    let mut users = HashMap::new();
-    while let Some(row) = rows.next()? {
-        let (key, user) = read(row)?;
-        users.insert(key, user);
+fn new_account(connection: &Connection, user: User, key: HashedKey) -> Result<Account, Failure> {
+    if one(connection, BY_EMAIL, [user.email.as_str()])?.is_some() {
+        return Err(StoreError::conflict(format!("user {}", user.email)).into());
     }
-    Ok(users)
-}
-
-fn read(row: &Row<'_>) -> Result<(HashedKey, User), Failure> {
-    let row = Columns(row);
-    let user = User {
-        email: row.parsed(0)?,
-        role: row.parsed(1)?,
-        created_at: row.time(2)?,
-        revoked: row.number(3)? != 0,
-        key_expires_at: row.maybe_time(4)?,
-        created_by_request_id: row.parsed(5)?,
-        modified_by_request_id: row.parsed(6)?,
-    };
-    let key = text::parse_hex(row.text(7)?).ok_or_else(|| Failure::unreadable("a key's hash is not hex"))?;
-    Ok((HashedKey::from_bytes(key), user))
-}
-
-fn insert(connection: &Connection, user: &User, key: HashedKey) -> Result<(), Failure> {
-    let hash = text::hex(key.as_bytes());
-    let email = user.email.as_str();
-    let taken: Option<String> =
-        connection.prepare_cached(TAKEN)?.query_row((email, &hash), |row| row.get(0)).optional()?;
-    if let Some(taken) = taken {
-        let what = if taken == email { format!("user {email}") } else { "this API key".to_owned() };
-        return Err(StoreError::conflict(what).into());
-    }
-    connection.prepare_cached(INSERT)?.execute((
-        email,
-        user.role.as_str(),
-        &hash,
-        text::time(user.created_at),
-        user.revoked,
-        user.key_expires_at.map(text::time),
-        user.created_by_request_id.to_string(),
-        user.modified_by_request_id.to_string(),
-    ))?;
-    Ok(())
-}
-
-fn revoke(connection: &Connection, email: &Email, request: RequestId) -> Result<(HashedKey, User), Failure> {
-    let mut statement = connection.prepare_cached(ONE)?;
-    let mut rows = statement.query([email.as_str()])?;
-    let row = rows.next()?.ok_or_else(|| StoreError::not_found(format!("user {email}")))?;
-    let (key, mut user) = read(row)?;
-    drop(rows);
-    if !user.revoked {
-        user.revoked = true;
-        user.modified_by_request_id = request;
-        connection.prepare_cached(REVOKE)?.execute((email.as_str(), request.to_string()))?;
-    }
-    Ok((key, user))
+    Ok(Account::with_key(user, key))
 }
 
 #[async_trait]
 impl KeyStore for SqliteKeyStore {
     async fn find(&self, key: &HashedKey) -> Result<Option<KeyRecord>, StoreError> {
-        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(users.get(key).map(|user| KeyRecord { user: user.clone() }))
+        Ok(self.accounts().by_key(key).map(|account| KeyRecord { user: account.user.clone() }))
     }
 
     async fn insert(&self, user: User, key: HashedKey) -> Result<(), StoreError> {
-        self.put(move |connection| {
-            insert(connection, &user, key)?;
-            Ok(((), Some((key, user))))
-        })
-        .await
+        self.put(move |connection| Ok(((), Some(new_account(connection, user, key)?)))).await
     }
 
     async fn bootstrap(&self, user: User, key: HashedKey) -> Result<bool, StoreError> {
         self.put(move |connection| {
-            let somebody = "SELECT EXISTS (SELECT 1 FROM users)";
-            if connection.query_row(somebody, [], |row| row.get(0))? {
+            if connection.query_row(SOMEBODY, [], |row| row.get(0))? {
                 return Ok((false, None));
             }
-            insert(connection, &user, key)?;
-            Ok((true, Some((key, user))))
+            Ok((true, Some(new_account(connection, user, key)?)))
+        })
+        .await
+    }
+
+    async fn invite(&self, user: User, claim: NewClaim, now: Timestamp) -> Result<(), StoreError> {
+        self.put(move |connection| {
+            let found = one(connection, BY_EMAIL, [user.email.as_str()])?;
+            if found.is_some_and(|account| !account.user.has_lapsed(now)) {
+                return Err(StoreError::conflict(format!("user {}", user.email)).into());
+            }
+            Ok(((), Some(Account::invited(user, claim))))
+        })
+        .await
+    }
+
+    async fn pending(&self, token: &HashedToken) -> Result<Option<Account>, StoreError> {
+        Ok(self.accounts().by_token(token).cloned())
+    }
+
+    async fn claim(
+        &self,
+        token: &HashedToken,
+        key: HashedKey,
+        now: Timestamp,
+        request: RequestId,
+    ) -> Result<ClaimOutcome, StoreError> {
+        let token = text::hex(token.as_bytes());
+        self.put(move |connection| {
+            let Some(mut account) = one(connection, BY_TOKEN, [token])? else {
+                return Ok((ClaimOutcome::Unknown, None));
+            };
+            let outcome = account.claim(key, now, request);
+            let is_claimed = matches!(outcome, ClaimOutcome::Claimed(_));
+            Ok((outcome, is_claimed.then_some(account)))
         })
         .await
     }
 
     async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError> {
-        let email = email.clone();
-        self.put(move |connection| {
-            let (key, user) = revoke(connection, &email, request)?;
-            Ok((user.clone(), Some((key, user))))
-        })
-        .await
+        self.change(email, move |account, another| account.revoke(another, request)).await
+    }
+
+    async fn rotate(
+        &self,
+        email: &Email,
+        claim: NewClaim,
+        key_expires_at: Option<Timestamp>,
+        request: RequestId,
+    ) -> Result<User, StoreError> {
+        self.change(email, move |account, another| account.rotate(claim, key_expires_at, another, request))
+            .await
+    }
+
+    async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError> {
+        let uses = uses.to_vec();
+        let operation = move |connection: &Connection| {
+            let mut update = connection.prepare_cached(SEEN)?;
+            for (email, at) in &uses {
+                update.execute((email.as_str(), text::time(*at)))?;
+            }
+            drop(update);
+            Ok(uses)
+        };
+        let follow = |accounts: &mut Accounts, uses: &Vec<(Email, Timestamp)>| {
+            for (email, at) in uses {
+                accounts.seen(email, *at);
+            }
+        };
+        self.write(operation, follow).await.map(drop)
+    }
+
+    async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError> {
+        // Nearly always there is nobody, and a look at the memory costs no write.
+        if !self.accounts().users().any(|user| user.has_lapsed(now)) {
+            return Ok(Vec::new());
+        }
+        let operation = move |connection: &Connection| {
+            let emails: Vec<Email> =
+                lapsed(connection, now)?.into_iter().map(|account| account.user.email).collect();
+            for email in &emails {
+                connection.prepare_cached(DELETE)?.execute([email.as_str()])?;
+            }
+            Ok(emails)
+        };
+        let follow = |accounts: &mut Accounts, emails: &Vec<Email>| {
+            for email in emails {
+                accounts.remove(email);
+            }
+        };
+        self.write(operation, follow).await
+    }
+
+    async fn user(&self, email: &Email) -> Result<Option<User>, StoreError> {
+        Ok(self.accounts().get(email).map(|account| account.user.clone()))
     }
 
     async fn list(&self) -> Result<Vec<User>, StoreError> {
-        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
-        let mut users: Vec<User> = users.values().cloned().collect();
-        users.sort_by(|a, b| a.email.cmp(&b.email));
-        Ok(users)
+        Ok(self.accounts().users().cloned().collect())
     }
 }

@@ -31,13 +31,17 @@ const OF_STATUS: &str = range!("executions_by_status", "status = ?5 AND ");
 const OF_USER_AND_STATUS: &str =
     range!("executions_by_user_and_status", "created_by = ?5 AND status = ?6 AND ");
 
+/// A user's are told apart within a lock's: no index has both.
+const OF_LOCK_AND_STATUS: &str =
+    range!("executions_by_lock", "lock_name = ?5 AND status = ?6 AND (?7 IS NULL OR created_by = ?7) AND ");
+
 /// A page of records, from one snapshot.
 pub(super) fn list(connection: &Connection, query: &ListQuery) -> Result<Page, Failure> {
-    let statuses: Option<BTreeSet<Status>> = match (&query.statuses, &query.user) {
-        (Some(some), _) => Some(some.iter().copied().collect()),
-        // The index of a user's records has them by status.
-        (None, Some(_)) => Some(Status::ALL.into()),
-        (None, None) => None,
+    let statuses: Option<BTreeSet<Status>> = match &query.statuses {
+        Some(some) => Some(some.iter().copied().collect()),
+        // The indexes of a user's records and of a lock's have them by status.
+        None if query.user.is_some() || query.lock.is_some() => Some(Status::ALL.into()),
+        None => None,
     };
     let mut executions = match statuses {
         None => range(connection, query, None)?,
@@ -73,12 +77,23 @@ fn range(
     let since = query.since.map(text::time_rounded_up).unwrap_or_default();
     let limit = text::int(query.limit as u64 + 1);
     let mut values: Vec<Value> = vec![before.0.into(), before.1.into(), since.into(), limit.into()];
-    values.extend(query.user.as_ref().map(|user| Value::from(user.to_string())));
-    values.extend(status.map(|status| Value::from(status.as_str().to_owned())));
-    let sql = match (&query.user, status) {
-        (_, None) => ALL,
-        (None, Some(_)) => OF_STATUS,
-        (Some(_), Some(_)) => OF_USER_AND_STATUS,
+    let user = query.user.as_ref().map(|user| Value::from(user.to_string()));
+    let lock = query.lock.as_ref().map(|lock| Value::from(lock.to_string()));
+    let status = status.map(|status| Value::from(status.as_str().to_owned()));
+    let sql = match (lock, user, status) {
+        (_, _, None) => ALL,
+        (None, None, Some(status)) => {
+            values.push(status);
+            OF_STATUS
+        }
+        (None, Some(user), Some(status)) => {
+            values.extend([user, status]);
+            OF_USER_AND_STATUS
+        }
+        (Some(lock), user, Some(status)) => {
+            values.extend([lock, status, user.unwrap_or(Value::Null)]);
+            OF_LOCK_AND_STATUS
+        }
     };
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params_from_iter(values))?;

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use runvoy_core::audit::CheckpointKey;
 use runvoy_core::id::RequestId;
 use zeroize::Zeroizing;
 
@@ -79,6 +80,11 @@ impl MasterKey {
         let mut key = Zeroizing::new([0; LENGTH]);
         file.read_exact(key.as_mut()).map_err(io)?;
         Ok(Self(key))
+    }
+
+    /// The key of the audit log's checkpoints.
+    pub fn checkpoint_key(&self) -> CheckpointKey {
+        CheckpointKey::derive(self.0.as_ref())
     }
 
     pub(super) fn as_bytes(&self) -> &[u8; LENGTH] {

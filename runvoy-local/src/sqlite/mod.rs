@@ -3,13 +3,16 @@
 //! One thread writes: it takes what waits, commits it together, and answers only then. Two threads read. The file
 //! belongs to one server at a time; anybody may look into it with the `sqlite3` command.
 
+mod account_row;
 mod audit_log;
+mod audit_upgrade;
 mod database;
 mod error;
 mod execution_row;
 mod execution_store;
 mod key_store;
 mod listing;
+mod lock_manager;
 mod master_key;
 mod open;
 mod schema;
@@ -23,12 +26,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use runvoy_core::port::{AuditLog, ExecutionStore, KeyStore};
+use runvoy_core::port::{AuditLog, ExecutionStore, KeyStore, LockManager};
 
 use audit_log::SqliteAuditLog;
 use database::Database;
 use execution_store::SqliteExecutionStore;
 use key_store::SqliteKeyStore;
+use lock_manager::SqliteLockManager;
 use seal::Sealer;
 
 pub use master_key::{MasterKey, MasterKeyError};
@@ -51,6 +55,7 @@ pub struct SqliteConfig {
 pub struct SqliteStores {
     keys: Arc<SqliteKeyStore>,
     executions: Arc<SqliteExecutionStore>,
+    locks: Arc<SqliteLockManager>,
     audit: Arc<SqliteAuditLog>,
 }
 
@@ -62,12 +67,13 @@ impl SqliteStores {
         let SqliteConfig { path, master_key } = config;
         let sealer = Arc::new(Sealer::new(master_key));
         let opened = open::open(&path, &sealer);
-        let started = opened.and_then(|(files, keys)| Ok((Database::start(files)?, keys)));
-        let (database, keys) = started.map_err(|problem| OpenError { path, problem })?;
+        let started = opened.and_then(|(files, kept)| Ok((Database::start(files)?, kept)));
+        let (database, kept) = started.map_err(|problem| OpenError { path, problem })?;
         let database = Arc::new(database);
         Ok(Self {
-            keys: Arc::new(SqliteKeyStore::new(Arc::clone(&database), keys)),
+            keys: Arc::new(SqliteKeyStore::new(Arc::clone(&database), kept.accounts)),
             executions: Arc::new(SqliteExecutionStore::new(Arc::clone(&database), sealer)),
+            locks: Arc::new(SqliteLockManager::new(Arc::clone(&database), kept.locks)),
             audit: Arc::new(SqliteAuditLog::new(database)),
         })
     }
@@ -80,6 +86,11 @@ impl SqliteStores {
     /// The execution records.
     pub fn execution_store(&self) -> Arc<dyn ExecutionStore> {
         self.executions.clone()
+    }
+
+    /// The locks.
+    pub fn lock_manager(&self) -> Arc<dyn LockManager> {
+        self.locks.clone()
     }
 
     /// The audit log.

@@ -7,11 +7,13 @@ use std::time::Duration;
 use runvoy_core::port::BoxError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
+use super::account_row;
 use super::database::Files;
 use super::error::Failure;
-use super::key_store::{self, Users};
+use super::lock_manager::{self, Documents};
 use super::schema;
 use super::seal::Sealer;
+use crate::accounts::Accounts;
 
 /// Reading threads, and connections.
 const READERS: usize = 2;
@@ -87,8 +89,14 @@ impl From<Failure> for OpenProblem {
     }
 }
 
-/// Opens, checks and migrates the file, and reads the users of it.
-pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<(Files, Users), OpenProblem> {
+/// What is kept in memory beside the file.
+pub(super) struct Kept {
+    pub(super) accounts: Accounts,
+    pub(super) locks: Documents,
+}
+
+/// Opens, checks and migrates the file, and reads what is kept in memory of it.
+pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<(Files, Kept), OpenProblem> {
     let lock = lock(path)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
@@ -103,11 +111,11 @@ pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<(Files, Users), OpenP
     prepare(&writer)?;
     schema::migrate(&mut writer, version, schema::MIGRATIONS)?;
     remember_key(&writer, sealer)?;
-    let users = key_store::load(&writer)?;
+    let kept = Kept { accounts: account_row::load(&writer)?, locks: lock_manager::load(&writer)? };
     let readers = (0..READERS)
         .map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
         .collect::<Result<_, OpenProblem>>()?;
-    Ok((Files { writer, readers, lock }, users))
+    Ok((Files { writer, readers, lock }, kept))
 }
 
 /// Keys are cached, so the file has one server. The lock ends with its process, however that ends.

@@ -2,13 +2,14 @@
 
 use rusqlite::Connection;
 
+use super::audit_upgrade;
 use super::open::OpenProblem;
 
 /// "rvoy": says whose file it is.
 pub(super) const APPLICATION_ID: i32 = 0x7276_6f79;
 
 /// Migration `n` stands at index `n - 1`. What is here never changes; what is new comes at the end.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V_IMAGE_DIGEST];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
 
 const V1: &str = "
 CREATE TABLE meta (
@@ -93,7 +94,93 @@ CREATE TRIGGER audit_events_are_not_deleted BEFORE DELETE ON audit_events
 BEGIN SELECT RAISE(ABORT, 'audit events are never deleted'); END;
 ";
 
-const V_IMAGE_DIGEST: &str = "ALTER TABLE executions ADD COLUMN image_digest TEXT;";
+/// Locks.
+const V2: &str = "
+CREATE TABLE locks (
+    name     TEXT NOT NULL PRIMARY KEY,
+    in_use   INTEGER NOT NULL, -- held, or waited for
+    document TEXT NOT NULL -- JSON: holder, token, waiters
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX locks_in_use ON locks (name) WHERE in_use;
+
+ALTER TABLE executions ADD COLUMN lock_name TEXT;
+ALTER TABLE executions ADD COLUMN lock_use TEXT; -- JSON: token, how long it waits, what became of it
+
+-- Costs nothing to those that want no lock.
+CREATE INDEX executions_by_lock ON executions (lock_name, status, created_at, id) WHERE lock_name IS NOT NULL;
+";
+
+/// The audit log becomes a chain. What was set aside is chained by [`audit_upgrade`] before the commit.
+const V3: &str = "
+DROP TRIGGER audit_events_are_not_changed;
+DROP TRIGGER audit_events_are_not_deleted;
+ALTER TABLE audit_events RENAME TO audit_events_unchained;
+
+-- sha256 is that of the row before (64 zeros before the first) and the event, in hex.
+CREATE TABLE audit_events (
+    seq    INTEGER PRIMARY KEY,
+    event  TEXT NOT NULL, -- JSON
+    sha256 TEXT NOT NULL
+) STRICT;
+
+CREATE TRIGGER audit_events_are_not_changed BEFORE UPDATE ON audit_events
+BEGIN SELECT RAISE(ABORT, 'audit events are never changed'); END;
+
+CREATE TRIGGER audit_events_are_not_deleted BEFORE DELETE ON audit_events
+BEGIN SELECT RAISE(ABORT, 'audit events are never deleted'); END;
+
+CREATE TABLE audit_checkpoints (
+    id     INTEGER PRIMARY KEY,
+    seq    INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    at     TEXT NOT NULL,
+    mac    TEXT NOT NULL
+) STRICT;
+
+CREATE TRIGGER audit_checkpoints_are_not_changed BEFORE UPDATE ON audit_checkpoints
+BEGIN SELECT RAISE(ABORT, 'audit checkpoints are never changed'); END;
+
+CREATE TRIGGER audit_checkpoints_are_not_deleted BEFORE DELETE ON audit_checkpoints
+BEGIN SELECT RAISE(ABORT, 'audit checkpoints are never deleted'); END;
+
+-- Ended executions whose outcome is not known to be in the audit log: as good as empty.
+CREATE TABLE outcomes_owed (
+    execution_id TEXT NOT NULL PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+";
+
+/// People: keys that are fetched with a claim token. A key may be missing now, which SQLite cannot say of a column that
+/// is there.
+const V4: &str = "
+ALTER TABLE users RENAME TO users_before;
+
+CREATE TABLE users (
+    email                  TEXT NOT NULL PRIMARY KEY,
+    role                   TEXT NOT NULL,
+    key_sha256             TEXT UNIQUE, -- NULL until it is claimed, and again when it is replaced
+    created_at             TEXT NOT NULL,
+    revoked                INTEGER NOT NULL,
+    key_expires_at         TEXT,
+    last_used              TEXT,
+    claim_sha256           TEXT UNIQUE, -- of the last claim token, used or not
+    claim_until            TEXT, -- NULL once it is used
+    claim_sealed_key       BLOB, -- a preset key, which only the claim token opens
+    never_claimed          INTEGER NOT NULL,
+    created_by_request_id  TEXT NOT NULL,
+    modified_by_request_id TEXT NOT NULL
+) STRICT;
+
+INSERT INTO users (email, role, key_sha256, created_at, revoked, key_expires_at, never_claimed,
+    created_by_request_id, modified_by_request_id)
+SELECT email, role, key_sha256, created_at, revoked, key_expires_at, 0, created_by_request_id,
+    modified_by_request_id FROM users_before;
+
+DROP TABLE users_before;
+";
+
+/// What an execution's image was exactly.
+const V5: &str = "ALTER TABLE executions ADD COLUMN image_digest TEXT;";
 
 /// The version of a file; 0 of an empty one.
 pub(super) fn version(connection: &Connection) -> Result<usize, OpenProblem> {
@@ -122,6 +209,7 @@ pub(super) fn migrate(
     for migration in migrations.iter().skip(version) {
         transaction.execute_batch(migration)?;
     }
+    audit_upgrade::chain_older_events(&transaction)?;
     transaction.pragma_update(None, "user_version", i64::try_from(migrations.len()).unwrap_or(0))?;
     Ok(transaction.commit()?)
 }
@@ -130,7 +218,7 @@ pub(super) fn migrate(
 mod tests {
     use super::*;
 
-    const NEXT: &[&str] = &[V1, "ALTER TABLE users ADD COLUMN note TEXT;"];
+    const NEXT: &[&str] = &[V1, V2, V4, "ALTER TABLE users ADD COLUMN note TEXT;"];
 
     fn migrated(migrations: &[&str]) -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
@@ -152,16 +240,16 @@ mod tests {
         migrate(&mut from_one, 1, NEXT).unwrap();
         assert_eq!(schema(&from_empty), schema(&from_one));
         let reached: i64 = from_one.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(reached, 2);
+        assert_eq!(reached, 4);
     }
 
     #[test]
     fn a_migration_that_fails_leaves_the_file_as_it_was() {
-        let mut connection = migrated(MIGRATIONS);
+        let mut connection = migrated(&MIGRATIONS[..2]);
         let before = schema(&connection);
-        let broken = [V1, "CREATE TABLE extra (a TEXT);", "CREATE TABLE users (a TEXT);"];
-        migrate(&mut connection, 1, &broken).unwrap_err();
+        let broken = [V1, V2, "CREATE TABLE extra (a TEXT);", "CREATE TABLE users (a TEXT);"];
+        migrate(&mut connection, 2, &broken).unwrap_err();
         assert_eq!(schema(&connection), before);
-        assert_eq!(version(&connection).unwrap(), MIGRATIONS.len());
+        assert_eq!(version(&connection).unwrap(), 2);
     }
 }

@@ -141,19 +141,30 @@ async fn audit_events_can_be_neither_changed_nor_deleted() {
     let directory = tempfile::tempdir().unwrap();
     let database = database(directory.path());
     SqliteAuditLog::new(Arc::clone(&database)).append(some_event()).await.unwrap();
-    for sql in ["UPDATE audit_events SET user = 'a@b'", "DELETE FROM audit_events"] {
+    for sql in ["UPDATE audit_events SET event = 'a@b'", "DELETE FROM audit_events"] {
         let error = database.write(move |connection| Ok(connection.execute(sql, [])?)).await.unwrap_err();
         assert!(error.to_string().contains("never"), "{error}");
     }
 }
 
-#[test]
-fn a_version_1_file_opens() {
+#[tokio::test]
+async fn a_version_1_file_opens_and_its_audit_events_are_chained() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("runvoy.db");
     let mut old = rusqlite::Connection::open(&path).unwrap();
     super::schema::migrate(&mut old, 0, &super::schema::MIGRATIONS[..1]).unwrap();
+    let insert = "INSERT INTO audit_events (at, request_id, user, kind, action, resource, detail)
+        VALUES ('2026-01-02T03:04:05.678Z', '0f5ac3de00000000000000000000abcd', 'a@b.test', 'denied', 'run', 'system', ?1)";
+    for detail in ["first", "second"] {
+        old.execute(insert, [detail]).unwrap();
+    }
     drop(old);
     let master_key = MasterKey::from_bytes([7; 32]);
-    SqliteStores::open(SqliteConfig { path, master_key }).unwrap();
+    let stores = SqliteStores::open(SqliteConfig { path, master_key }).unwrap();
+    assert_eq!(stores.audit_log().append(some_event()).await.unwrap(), 3);
+    let records = stores.audit_log().read(0, 10).await.unwrap();
+    let mut verifier = runvoy_core::audit::Verifier::new(Vec::new(), None);
+    assert!(records.iter().all(|record| verifier.take(record)));
+    let first = records[0].event().unwrap();
+    assert_eq!((first.detail.as_deref(), first.kind.as_str(), first.policy), (Some("first"), "denied", None));
 }

@@ -28,6 +28,7 @@ pub(crate) fn exit(dir: &Path) -> io::Result<Option<TaskExit>> {
         finished_at: time(end.finished_at_ms),
         log: Some(log),
         image_digest: None,
+        phases: end.phases,
     }))
 }
 

@@ -34,7 +34,8 @@ pub(crate) trait Tasks: Send + Sync + 'static {
 
     /// What became of a task; with `hold`, also what becomes readable once whatever runs it has ended, if that can
     /// be had.
-    fn look(self: Arc<Self>, id: ExecutionId, hold: bool) -> BoxFuture<'static, (TaskState, Option<OwnedFd>)>;
+    fn look(self: Arc<Self>, id: ExecutionId, hold: bool)
+    -> BoxFuture<'static, (TaskState, Option<OwnedFd>)>;
 }
 
 /// Follows live tasks, until it is dropped. The tasks go on.

@@ -3,17 +3,16 @@
 use std::io;
 use std::path::Path;
 
-use runvoy_core::limits;
 use runvoy_core::port::ExecutorError;
 
-/// Refuses new tasks while the disk of the executions is nearly full.
-pub(crate) async fn admit(root: &Path) -> Result<(), ExecutorError> {
+/// Refuses new tasks while less of the disk of the executions is free than that, in percent.
+pub(crate) async fn admit(root: &Path, least: u64) -> Result<(), ExecutorError> {
     let path = root.to_owned();
     let free = super::blocking(move || free_percent(&path)).await?;
-    if free >= limits::FREE_DISK_PERCENT {
+    if free >= least {
         return Ok(());
     }
-    let (least, root) = (limits::FREE_DISK_PERCENT, root.display());
+    let root = root.display();
     Err(ExecutorError::Busy {
         message: format!("{free} % of the disk of {root} is free, a run needs {least} %; make room there"),
     })

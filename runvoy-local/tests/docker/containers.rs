@@ -31,7 +31,10 @@ async fn a_container_is_small_and_has_no_privilege() {
     assert!(!shown.contains("not-to-be-seen") && !shown.contains("sleep 600"), "{shown}");
     let format = "{{.HostConfig.NanoCpus}} {{.HostConfig.MemorySwap}} {{.HostConfig.Privileged}} \
                   {{index .Config.Labels \"runvoy.user\"}}";
-    assert_eq!(docker_text(&["inspect", "--format", format, &name]), "500000000 50331648 false tester@example.com");
+    assert_eq!(
+        docker_text(&["inspect", "--format", format, &name]),
+        "500000000 50331648 false tester@example.com"
+    );
     containers.executor.stop(start.id, Some(Duration::ZERO)).await.unwrap();
     exit(&*containers.executor, start.id).await;
     let [out, ..] = containers.log(start.id).await;
@@ -83,12 +86,27 @@ async fn a_start_that_a_server_left_half_done_is_finished_by_the_next() {
     let dir = dir.canonicalize().unwrap();
     let root = containers.config.root.canonicalize().unwrap();
     docker_text(&[
-        "run", "--detach", "--rm", "--name", &format!("runvoy-{}", start.id),
-        "--label", &format!("runvoy.execution={}", start.id),
-        "--label", &format!("runvoy.data={}", root.display()),
-        "--mount", &format!("type=bind,source={},target=/.runvoy/agent,readonly", agent().canonicalize().unwrap().display()),
-        "--mount", &format!("type=bind,source={},target=/.runvoy/task", dir.display()),
-        "--entrypoint", "/.runvoy/agent", BUSYBOX, "contain", "/.runvoy/task",
+        "run",
+        "--detach",
+        "--rm",
+        "--name",
+        &format!("runvoy-{}", start.id),
+        "--label",
+        &format!("runvoy.execution={}", start.id),
+        "--label",
+        &format!("runvoy.data={}", root.display()),
+        "--mount",
+        &format!(
+            "type=bind,source={},target=/.runvoy/agent,readonly",
+            agent().canonicalize().unwrap().display()
+        ),
+        "--mount",
+        &format!("type=bind,source={},target=/.runvoy/task", dir.display()),
+        "--entrypoint",
+        "/.runvoy/agent",
+        BUSYBOX,
+        "contain",
+        "/.runvoy/task",
     ]);
     containers.restarted().await;
     assert_eq!(describe(&*containers.executor, start.id).await, TaskState::Pending);
@@ -98,7 +116,6 @@ async fn a_start_that_a_server_left_half_done_is_finished_by_the_next() {
 }
 
 fn nix_mkfifo(path: &std::path::Path) {
-    #[expect(clippy::disallowed_methods, reason = "waits for its end")]
     let made = std::process::Command::new("mkfifo").arg(path).status().unwrap();
     assert!(made.success());
 }
@@ -161,7 +178,8 @@ async fn what_a_start_leaves_behind_is_cleaned_up() {
     let labels = [format!("runvoy.execution={}", start.id), format!("runvoy.data={}", root.display())];
     let name = format!("runvoy-{}", start.id);
     docker_text(&[
-        "run", "--detach", "--name", &name, "--label", &labels[0], "--label", &labels[1], BUSYBOX, "sleep", "600",
+        "run", "--detach", "--name", &name, "--label", &labels[0], "--label", &labels[1], BUSYBOX, "sleep",
+        "600",
     ]);
     assert_eq!(containers.executor.revoke(start.id).await.unwrap(), Claim::Revoked);
     assert_eq!(containers.count(), 1);

@@ -13,7 +13,11 @@ fn refusals() -> Vec<(StartTask, Refused, &'static [&'static str])> {
         start
     };
     vec![
-        (within("127.0.0.1:1/none/such", "true"), Refused::Image, &["127.0.0.1:1/none/such", "cannot be reached"]),
+        (
+            within("127.0.0.1:1/none/such", "true"),
+            Refused::Image,
+            &["127.0.0.1:1/none/such", "cannot be reached"],
+        ),
         (within("Not A Name", "true"), Refused::Image, &["no image's name", "NAME:TAG"]),
         (within(&format!("{BUSYBOX}:none"), "true"), Refused::Image, &["runvoy-test/busybox:none"]),
         (

@@ -13,7 +13,8 @@ const CONFIGURED: &str = "runvoy-test/configured";
 #[tokio::test(flavor = "multi_thread")]
 async fn user_variables_directory_and_digest_are_the_images_own() {
     let containers = Containers::new().await;
-    let mut start = within(CONFIGURED, "id -un; id -G; pwd; echo $HOME,$GREETING,$CI,$RUNVOY_USER; touch here && ls");
+    let mut start =
+        within(CONFIGURED, "id -un; id -G; pwd; echo $HOME,$GREETING,$CI,$RUNVOY_USER; touch here && ls");
     start.reserved_env.insert("RUNVOY_USER".to_owned(), "tester@example.com".to_owned());
     let ran = containers.run(&start).await;
     assert_eq!(
@@ -43,8 +44,10 @@ async fn an_images_volumes_go_with_the_container() {
 async fn the_images_stop_signal_counts_unless_the_run_names_one() {
     let containers = Containers::new().await;
     for (own, code) in [(None, 5), (Some("TERM"), 6)] {
-        let mut start =
-            within(CONFIGURED, "trap 'exit 5' QUIT; trap 'exit 6' TERM; echo ready; while :; do sleep 0.05; done");
+        let mut start = within(
+            CONFIGURED,
+            "trap 'exit 5' QUIT; trap 'exit 6' TERM; echo ready; while :; do sleep 0.05; done",
+        );
         start.request.stop_signal = own.map(|name| name.parse().unwrap());
         containers.begin(&start).await;
         containers.executor.stop(start.id, None).await.unwrap();

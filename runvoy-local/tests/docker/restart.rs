@@ -38,15 +38,17 @@ impl Engine {
         format!("unix://{}/docker.sock", self.dir.path().display())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "ended by hand")]
     fn start(&mut self) {
         let path = |name: &str| self.dir.path().join(name);
         let log = std::fs::File::options().create(true).append(true).open(path("log")).unwrap();
         let child = Command::new("dockerd")
             .args(["--bridge", "none", "--iptables=false", "--host", &self.host()])
-            .arg("--data-root").arg(path("root"))
-            .arg("--exec-root").arg(path("exec"))
-            .arg("--pidfile").arg(path("pid"))
+            .arg("--data-root")
+            .arg(path("root"))
+            .arg("--exec-root")
+            .arg(path("exec"))
+            .arg("--pidfile")
+            .arg(path("pid"))
             .args(self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

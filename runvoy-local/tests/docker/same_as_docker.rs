@@ -81,9 +81,38 @@ fn signals() -> Vec<Case> {
 }
 
 const WORDS: [&str; 32] = [
-    "", " ", "a b", "  two  spaces  ", "'", "\"", "\\", "\\\\", "\\n", "new\nline", "tab\there", "$HOME",
-    "${HOME}", "$(echo no)", "`echo no`", "*", "?", "[a-z]*", "~", "!", "#no comment", "a;b", "a&&b", "a|b",
-    "a>b", "-n", "--", "%s%d", "ünïcödé", "日本語 🦀", "\u{1b}[31mred\u{1b}[0m", "it's \"both\" \\ of them",
+    "",
+    " ",
+    "a b",
+    "  two  spaces  ",
+    "'",
+    "\"",
+    "\\",
+    "\\\\",
+    "\\n",
+    "new\nline",
+    "tab\there",
+    "$HOME",
+    "${HOME}",
+    "$(echo no)",
+    "`echo no`",
+    "*",
+    "?",
+    "[a-z]*",
+    "~",
+    "!",
+    "#no comment",
+    "a;b",
+    "a&&b",
+    "a|b",
+    "a>b",
+    "-n",
+    "--",
+    "%s%d",
+    "ünïcödé",
+    "日本語 🦀",
+    "\u{1b}[31mred\u{1b}[0m",
+    "it's \"both\" \\ of them",
 ];
 
 fn quoting() -> Vec<Case> {
@@ -139,9 +168,17 @@ fn shells() -> Vec<Case> {
 }
 
 fn inputs() -> Vec<Case> {
-    ["cat", "cat; echo $?", "read x; echo $?", "wc -c", "test -t 0; echo $?", "dd bs=1 count=1 2>/dev/null | wc -c", "head -n 1; exit 6"]
-        .map(Case::shell)
-        .into()
+    [
+        "cat",
+        "cat; echo $?",
+        "read x; echo $?",
+        "wc -c",
+        "test -t 0; echo $?",
+        "dd bs=1 count=1 2>/dev/null | wc -c",
+        "head -n 1; exit 6",
+    ]
+    .map(Case::shell)
+    .into()
 }
 
 fn outputs() -> Vec<Case> {
@@ -173,15 +210,38 @@ fn environments() -> Vec<Case> {
     // What Runvoy adds, and the name of the machine.
     let shown = "env | grep -v -E '^(HOSTNAME|CI|RUNVOY_[A-Z_]*)=' | sort";
     let images = [BUSYBOX, CONFIGURED].map(|image| Case { image, ..Case::shell(shown) });
-    let set = [("A", "1"), ("EMPTY", ""), ("HOME", "/elsewhere"), ("PATH", "/bin"), ("GREETING", "bye"), ("LONG", "x")]
-        .map(|(name, value)| Case { image: CONFIGURED, ..Case::shell(shown).env(name, value) });
+    let set = [
+        ("A", "1"),
+        ("EMPTY", ""),
+        ("HOME", "/elsewhere"),
+        ("PATH", "/bin"),
+        ("GREETING", "bye"),
+        ("LONG", "x"),
+    ]
+    .map(|(name, value)| Case { image: CONFIGURED, ..Case::shell(shown).env(name, value) });
     let long = Case::shell("printf %s \"$LONG\" | wc -c").env("LONG", &"v".repeat(20_000));
     images.into_iter().chain(set).chain([long]).collect()
 }
 
 fn places_and_people() -> Vec<Case> {
-    let commands = ["pwd", "id", "echo $HOME", "whoami", "touch x && echo made", "cat /proc/self/status | grep -E '^(Uid|Gid|Groups|CapEff|NoNewPrivs|Seccomp):'"];
-    let users = [None, Some("0"), Some("app"), Some("1000"), Some("1000:0"), Some("app:team"), Some("4321"), Some("4321:77")];
+    let commands = [
+        "pwd",
+        "id",
+        "echo $HOME",
+        "whoami",
+        "touch x && echo made",
+        "cat /proc/self/status | grep -E '^(Uid|Gid|Groups|CapEff|NoNewPrivs|Seccomp):'",
+    ];
+    let users = [
+        None,
+        Some("0"),
+        Some("app"),
+        Some("1000"),
+        Some("1000:0"),
+        Some("app:team"),
+        Some("4321"),
+        Some("4321:77"),
+    ];
     let all = commands.iter().flat_map(|command| users.map(|user| (*command, user)));
     all.map(|(command, user)| Case { image: CONFIGURED, user, ..Case::shell(command) }).collect()
 }
@@ -210,7 +270,8 @@ async fn commands_do_what_they_do_without_us() {
             (docker != ours).then(|| difference(&case, &docker, &ours))
         }
     }));
-    let differing: Vec<String> = differing.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
+    let differing: Vec<String> =
+        differing.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
     assert!(differing.is_empty(), "{} differ:\n{}", differing.len(), differing.join("\n"));
     containers.must_be_empty();
 }
@@ -219,7 +280,7 @@ type Outcome = (Option<i32>, Vec<u8>, Vec<u8>);
 
 fn difference(case: &Case, docker: &Outcome, ours: &Outcome) -> String {
     let shown = |outcome: &Outcome| {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes.get(..300).unwrap_or(bytes)).into_owned();
         format!("{:?} out {:?} err {:?}", outcome.0, text(&outcome.1), text(&outcome.2))
     };
     format!("{case:?}\n  docker: {}\n  ours:   {}", shown(docker), shown(ours))

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 pub(crate) const BUSYBOX: &str = "runvoy-test/busybox";
 
 /// Nothing here takes longer, on the slowest machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where the engine is.
 pub(crate) fn host() -> String {
@@ -41,7 +41,6 @@ pub(crate) fn agent() -> PathBuf {
 
 /// Runs the engine's own client.
 pub(crate) fn docker(args: &[&str]) -> Output {
-    #[expect(clippy::disallowed_methods, reason = "waits for its end")]
     Command::new("docker").args(args).env("DOCKER_HOST", host()).output().expect("the docker client")
 }
 
@@ -61,7 +60,6 @@ fn must_have_engine() {
     }
     if !docker(&["image", "inspect", "runvoy-test/no-user"]).status.success() {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/test-images");
-        #[expect(clippy::disallowed_methods, reason = "waits for its end")]
         let built = Command::new(script).env("DOCKER_HOST", host()).status().unwrap();
         assert!(built.success(), "the images for the tests could not be built");
     }
@@ -134,8 +132,9 @@ impl Containers {
 
     /// The state in which a task ends, one way or another.
     pub(crate) async fn over(&self, id: ExecutionId) -> TaskState {
-        let is_over =
-            |state: &TaskState| matches!(state, TaskState::Exited(_) | TaskState::Gone | TaskState::Refused(_));
+        let is_over = |state: &TaskState| {
+            matches!(state, TaskState::Exited(_) | TaskState::Gone | TaskState::Refused(_))
+        };
         until(&*self.executor, id, is_over).await
     }
 

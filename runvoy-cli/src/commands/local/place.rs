@@ -14,6 +14,9 @@ use crate::error::{CliError, Kind};
 /// Time between two looks for what was left half done.
 const RECONCILE_EVERY: Duration = Duration::from_secs(5);
 
+/// Variables that every command gets as the server has them.
+const PASSED_ON: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"];
+
 /// Where state is kept and how commands run.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -22,6 +25,7 @@ pub(super) struct Place {
     executor: ExecutorChoice,
     default_image: String,
     run_as: Option<String>,
+    pass_env: Vec<String>,
     agent: Agent,
 }
 
@@ -34,7 +38,14 @@ impl Place {
             args::ExecutorChoice::Process => ExecutorChoice::Process,
         };
         let (default_image, run_as) = (args.default_image.clone(), args.run_as.clone());
-        Ok(Self { data_dir, executor, default_image, run_as, agent: Agent::find()? })
+        Ok(Self {
+            data_dir,
+            executor,
+            default_image,
+            run_as,
+            pass_env: args.pass_env.clone(),
+            agent: Agent::find()?,
+        })
     }
 
     /// What the server is to be told.
@@ -44,13 +55,15 @@ impl Place {
             executor: self.executor,
             docker_host,
             agent: self.agent.path(dir.path())?,
-            base_env: base_env(),
+            base_env: base_env(&self.pass_env),
             run_as: self.run_as.clone(),
             max_processes: None,
             network: network()?,
             service: Config { default_image: Some(self.default_image.clone()), ..Config::default() },
             guest,
             reconcile_every: RECONCILE_EVERY,
+            policies: None,
+            server_log: None,
         })
     }
 
@@ -58,9 +71,14 @@ impl Place {
     pub(super) fn trust_note(&self, sandbox: &Sandbox) -> String {
         let instead = match sandbox {
             Sandbox::Containers => {
-                return format!("commands run in containers, of `{}` unless they name an image", self.default_image);
+                return format!(
+                    "commands run in containers, of `{}` unless they name an image",
+                    self.default_image
+                );
             }
-            Sandbox::Processes { instead } => instead.as_ref().map(|why| format!(": {why}")).unwrap_or_default(),
+            Sandbox::Processes { instead } => {
+                instead.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+            }
         };
         let whom = match (&self.run_as, rustix_is_root()) {
             (Some(user), _) => format!("as user `{user}`"),
@@ -86,11 +104,15 @@ fn default_data_dir() -> Result<PathBuf, CliError> {
     })
 }
 
-/// What commands start from: this process's environment without anything of Runvoy's, its keys above all.
-fn base_env() -> BTreeMap<String, String> {
+/// What commands start from: of this process's environment what tells who and where they are, and what an admin names.
+/// Anything else may be a credential of the admin's own. Nothing of Runvoy's is ever passed on.
+fn base_env(pass: &[String]) -> BTreeMap<String, String> {
+    let is_passed = |name: &str| {
+        PASSED_ON.contains(&name) || name.starts_with("LC_") || pass.iter().any(|wanted| wanted == name)
+    };
     let text = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    text.filter(|(name, _)| !name.starts_with("RUNVOY_")).collect()
+    text.filter(|(name, _)| is_passed(name) && !name.starts_with("RUNVOY_")).collect()
 }
 
 /// How checkouts reach their servers, as far as the environment says.

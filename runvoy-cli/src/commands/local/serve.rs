@@ -1,29 +1,44 @@
 use runvoy_core::id::Email;
 use runvoy_core::key::ApiKey;
-use runvoy_local::{Local, Sandbox, ServeLimits, ServerNote, serve as serve_router};
+use runvoy_core::{Rate, Rates};
+use runvoy_local::{
+    Local, Sandbox, ServeLimits, ServerLog, ServerLogLimits, ServerNote, serve as serve_router,
+};
 use tokio::net::TcpListener;
 
 use super::not_started;
 use super::place::{self, Place};
-use crate::args::ServeArgs;
+use crate::args::{LimitArgs, ServeArgs};
 use crate::commands::Context;
 use crate::config::Config;
 use crate::error::{CliError, Kind};
-use crate::signals::Signals;
+use crate::signals::{Hangups, Signals};
 use crate::{env_vars, exit, settings};
 
 /// The profile that the first start writes.
 const PROFILE: &str = "local";
 
 /// Serves until a signal ends it; a second one does not wait for what is under way.
-pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, CliError> {
+pub(super) async fn serve(
+    context: &Context,
+    args: &ServeArgs,
+    preset: Option<ApiKey>,
+) -> Result<u8, CliError> {
     let admin: Email =
         args.admin_email.parse().map_err(|e| CliError::new(Kind::Usage, format!("--admin-email: {e}")))?;
-    let mut signals = Signals::catch()?;
+    let mut signals = if args.policies.is_some() { Signals::catch_ends()? } else { Signals::catch()? };
+    let mut hangups = Hangups::catch(args.policies.is_some())?;
     let place = Place::new(&args.place)?;
     let dir = place::open(&place)?;
-    let config = place.config(&dir, None)?;
-    let local = Local::start(dir, config).await.map_err(not_started)?;
+    let log = ServerLog::open(dir.path(), ServerLogLimits::default())
+        .map_err(|e| CliError::new(Kind::Config, format!("the server's log cannot be written: {e}")))?;
+    super::log("info", Some(&log));
+    let mut config = place.config(&dir, None)?;
+    config.server_log = Some(log.clone());
+    config.policies.clone_from(&args.policies);
+    config.service.rates = rates(&args.limits);
+    config.service.trusted_proxies.clone_from(&args.limits.trusted_proxy);
+    let mut local = Local::start(dir, config).await.map_err(not_started)?;
     must_be_allowed(args, local.sandbox())?;
     let listener = TcpListener::bind(args.listen).await.map_err(|e| {
         CliError::new(Kind::Config, format!("cannot listen on {}: {e}", args.listen))
@@ -31,7 +46,7 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, Cli
     })?;
     let address = listener.local_addr().map_err(not_started)?;
     let endpoint = format!("http://{address}");
-    first_admin(context, &local, admin, &endpoint).await?;
+    first_admin(context, &local, admin, preset, &endpoint).await?;
     let note = ServerNote { pid: std::process::id(), endpoint: Some(endpoint.clone()) };
     local.data_dir().note(&note).map_err(not_started)?;
     context.printer.note(&place.trust_note(local.sandbox()));
@@ -53,11 +68,24 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs) -> Result<u8, Cli
         let _ = stop.send(());
         signals.next().await;
     };
+    let reload = local.policy_reload();
+    let reloads = async {
+        loop {
+            hangups.next().await;
+            reload.ask();
+        }
+    };
     tokio::select! {
+        () = reloads => {}
         ended = server => ended.map_err(not_started)?,
+        () = local.background_ended() => {
+            let what = "the server's background work has ended, and nothing would be settled any more";
+            return Err(CliError::new(Kind::NotRun, what).hint("its log says why; start it again"));
+        }
         () = orders => context.printer.note("left at once; requests under way were cut off"),
     }
     local.stop().await;
+    log.flush().await;
     Ok(exit::OK)
 }
 
@@ -71,21 +99,44 @@ fn must_be_allowed(args: &ServeArgs, sandbox: &Sandbox) -> Result<(), CliError> 
         .hint("pass --allow-unsandboxed if everybody who has a key may be the server's user"))
 }
 
-/// An empty data directory gets its first admin, and this user's configuration the key.
-async fn first_admin(context: &Context, local: &Local, email: Email, endpoint: &str) -> Result<(), CliError> {
-    let preset = std::env::var(env_vars::ADMIN_API_KEY).ok().filter(|key| !key.is_empty());
-    let key = match &preset {
-        None => ApiKey::generate(),
-        Some(text) => ApiKey::parse(text)
-            .map_err(|e| CliError::new(Kind::Config, format!("{}: {e}", env_vars::ADMIN_API_KEY)))?,
-    };
-    let created = local.runvoy().bootstrap_admin(email.clone(), &key).await.map_err(not_started)?;
-    if !created {
+fn rates(limits: &LimitArgs) -> Rates {
+    Rates {
+        per_key: Rate::per_second(limits.rate_per_key),
+        per_address: Rate::per_second(limits.rate_per_address),
+        failures: Rate::per_minute(limits.failures_per_address),
+    }
+}
+
+/// An empty data directory gets its first admin, and this user's configuration the key: that first, since a key that is
+/// kept nowhere opens nothing.
+async fn first_admin(
+    context: &Context,
+    local: &Local,
+    email: Email,
+    preset: Option<ApiKey>,
+    endpoint: &str,
+) -> Result<(), CliError> {
+    if !local.runvoy().is_new().await.map_err(not_started)? {
         if preset.is_some() {
             context.printer.note(&format!("{} is ignored: there are users already", env_vars::ADMIN_API_KEY));
         }
         return Ok(());
     }
+    let key = preset.clone().unwrap_or_else(ApiKey::generate);
+    let place = match configure(&key, endpoint) {
+        Ok(place) => format!("; the key is in {place}"),
+        // Whoever presets a key has it.
+        Err(error) if preset.is_some() => format!("; the key could not be written down: {error}"),
+        Err(error) => return Err(error),
+    };
+    if local.runvoy().bootstrap_admin(email.clone(), &key).await.map_err(not_started)? {
+        context.printer.note(&format!("{email} is the first admin{place}"));
+    }
+    Ok(())
+}
+
+/// Writes the key into this user's configuration; answers where.
+fn configure(key: &ApiKey, endpoint: &str) -> Result<String, CliError> {
     let path = settings::config_path()?;
     let mut config = Config::read(&path)?.unwrap_or_default();
     let is_default = config.default.api_endpoint.is_none() && config.default.api_key.is_none();
@@ -96,8 +147,5 @@ async fn first_admin(context: &Context, local: &Local, email: Email, endpoint: &
     }
     config.write(&path)?;
     let profiles = if is_default { "profile `local` and the default one" } else { "profile `local`" };
-    context
-        .printer
-        .note(&format!("{email} is the first admin; the key is in {}, {profiles}", path.display()));
-    Ok(())
+    Ok(format!("{}, {profiles}", path.display()))
 }

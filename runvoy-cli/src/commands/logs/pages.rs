@@ -19,27 +19,30 @@ pub(super) async fn print(
         let path = format!("/executions/{id}/logs?{query}");
         Ok::<_, CliError>(client.get::<LogPageAnswer>(&path).await?.value)
     };
+    let first = tail.map_or_else(String::new, |tail| format!("&tail={tail}"));
+    let mut page = read(format!("limit={}{first}", limits::PAGE)).await?;
+    // Asked for after the first page, which a fast command could otherwise push beyond it.
     let end = read("limit=1&tail=0".to_owned()).await?.next;
     let mut beyond = None;
-    let mut position = tail.map_or_else(String::new, |tail| format!("&tail={tail}"));
+    let mut last = None;
+    let mut left = tail.map_or(usize::MAX, |tail| usize::try_from(tail).unwrap_or(usize::MAX));
     loop {
         if beyond.is_none() {
-            // The first event that was not there yet; as long as there is none, a page that is not full is the last.
-            beyond = read(format!("limit=1&after={end}"))
-                .await?
-                .events
-                .into_iter()
-                .next()
-                .map(|event| event.event_id);
+            // The first event that was not there yet. Asked for after the page: a page holds it only if it is known.
+            let following = read(format!("limit=1&after={end}")).await?.events;
+            beyond = following.into_iter().next().map(|event| event.event_id);
         }
-        let page = read(format!("limit={}{position}", limits::PAGE)).await?;
         let old = page.events.iter().position(|event| Some(&event.event_id) == beyond.as_ref());
-        for event in page.events.iter().take(old.unwrap_or(page.events.len())) {
+        let wanted = old.unwrap_or(page.events.len()).min(left);
+        for event in page.events.iter().take(wanted) {
             renderer.line(event).await?;
         }
-        if old.is_some() || page.events.len() < limits::PAGE || page.next == end {
+        left -= wanted;
+        // A page may be short without being the last: one of long lines ends after so many bytes.
+        if left == 0 || old.is_some() || page.next == end || Some(&page.next) == last.as_ref() {
             return renderer.finish().await;
         }
-        position = format!("&after={}", page.next);
+        let next = read(format!("limit={}&after={}", limits::PAGE, page.next)).await?;
+        last = Some(std::mem::replace(&mut page, next).next);
     }
 }

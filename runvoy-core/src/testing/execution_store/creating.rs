@@ -71,14 +71,6 @@ pub async fn only_first_steps_create(store: &Store) {
     }
 }
 
-/// A record that begins with a terminal status has no request.
-pub async fn a_record_born_ended_keeps_no_request(store: &Store) {
-    let status_reason = Some(Reason::LockHeld);
-    let record = Execution { status: Status::Failed, status_reason, ..some_execution() };
-    let record = created(store, record).await;
-    assert_eq!(store.request(record.id).await.unwrap(), None);
-}
-
 /// The same key with the same request answers the first record, as it is by now.
 pub async fn a_repeated_key_answers_the_first_record(store: &Store) {
     let first = some_execution();
@@ -135,6 +127,23 @@ pub async fn a_key_stays_when_its_execution_ends(store: &Store) {
     run_to_the_end(store, first.id).await;
     let other = Execution { id: ExecutionId::random(), ..first };
     assert!(matches!(store.create(keyed(other, "k", 2)).await, Err(StoreError::Conflict { .. })));
+}
+
+/// A run that did not get its lock may be asked for again under its key, also as another request.
+pub async fn a_key_whose_execution_did_not_get_its_lock_is_free(store: &Store) {
+    let first = Execution { status: Status::Queued, ..some_execution() };
+    store.create(keyed(first.clone(), "k", 1)).await.unwrap();
+    let refused = Patch {
+        reason: Some(Reason::LockHeld),
+        completed_at: Some(first.created_at),
+        ..Patch::to(Status::Failed)
+    };
+    store.transition(first.id, &[Status::Queued], &refused).await.unwrap();
+    let other = Execution { id: ExecutionId::random(), ..first };
+    assert_eq!(store.create(keyed(other.clone(), "k", 2)).await.unwrap(), Created::New);
+    let again = Execution { id: ExecutionId::random(), ..other.clone() };
+    let known = store.create(keyed(again, "k", 2)).await.unwrap();
+    assert!(matches!(known, Created::Existing(record) if record.id == other.id));
 }
 
 /// Of many creates with one key at once, one records, and all the others are told of its record.

@@ -184,3 +184,23 @@ async fn brought_to(store: &Store, status: Status) -> Execution {
     }
     record
 }
+
+/// An end owes its outcome from the write that makes it an end; what is refused, and what goes on, owes nothing.
+pub async fn an_end_is_owed_its_outcome_until_it_is_recorded(store: &Store) {
+    let owed = async |id: ExecutionId| {
+        let all = store.outcomes_owed(1000).await.unwrap();
+        all.into_iter().find(|record| record.id == id)
+    };
+    let record = created(store, some_execution()).await;
+    assert_eq!(owed(record.id).await, None);
+    run_to_the_end(store, record.id).await;
+    let ended = store.get(record.id).await.unwrap();
+    assert_eq!(owed(record.id).await, ended);
+    assert_eq!(store.outcomes_owed(0).await.unwrap(), []);
+    store.outcome_recorded(record.id).await.unwrap();
+    store.outcome_recorded(record.id).await.unwrap();
+    assert_eq!(owed(record.id).await, None);
+    store.transition(record.id, &[Status::Running], &success()).await.unwrap();
+    assert_eq!(owed(record.id).await, None, "it had ended before");
+    store.outcome_recorded(ExecutionId::random()).await.unwrap();
+}

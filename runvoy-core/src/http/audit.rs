@@ -1,0 +1,97 @@
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use http::header;
+
+use super::ApiError;
+use super::query::Params;
+use crate::api::{AuditHead, AuditVerification, ErrorBody};
+use crate::audit::Head;
+use crate::{AuditFilter, AuditPage, Caller, Error, Runvoy};
+
+/// The audit records that fit, oldest first, one a line. A line's last field is the record's hash; without it the
+/// line is the record's text.
+#[utoipa::path(
+    get, path = "/audit", security(("api_key" = [])),
+    params(
+        ("after" = Option<u64>, Query, description = "only what follows the record of this number"),
+        ("user" = Option<String>, Query, description = "only this user's"),
+        ("action" = Option<String>, Query, description = "only of this action"),
+        ("request" = Option<String>, Query, description = "only of the request of this id"),
+        ("since" = Option<String>, Query, description = "only from this time on"),
+    ),
+    responses(
+        (status = 200, body = String, content_type = "application/x-ndjson"),
+        (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody), (status = 503, body = ErrorBody),
+    )
+)]
+pub(super) async fn get_audit(
+    State(runvoy): State<Runvoy>,
+    caller: Caller,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let filter = AuditFilter {
+        user: params.parsed("user")?,
+        action: params.get("action").map(str::to_owned),
+        request: params.parsed("request")?,
+        since: params.time("since")?,
+    };
+    let after = params.number("after")?.unwrap_or(0);
+    let first = runvoy.audit(&caller, &filter, after).await?;
+    let pages = stream::try_unfold(Some(first), move |page| {
+        let (runvoy, caller, filter) = (runvoy.clone(), caller.clone(), filter.clone());
+        async move {
+            let Some(AuditPage { records, next }) = page else { return Ok(None) };
+            let lines: String = records.iter().map(crate::audit::AuditRecord::to_line).collect();
+            let next = match next {
+                Some(after) => Some(runvoy.audit(&caller, &filter, after).await?),
+                None => None,
+            };
+            Ok::<_, Error>(Some((Bytes::from(lines), next)))
+        }
+    });
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(pages)).into_response())
+}
+
+/// Anchors the audit log in a checkpoint, and answers its end.
+#[utoipa::path(
+    get, path = "/audit/head", security(("api_key" = [])),
+    responses(
+        (status = 200, body = AuditHead), (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody), (status = 503, body = ErrorBody),
+    )
+)]
+pub(super) async fn get_head(
+    State(runvoy): State<Runvoy>,
+    caller: Caller,
+) -> Result<Json<AuditHead>, ApiError> {
+    Ok(Json(runvoy.audit_head(&caller).await?.into()))
+}
+
+/// Checks the whole audit log, also against a head that was kept elsewhere if `seq` and `hash` name one.
+#[utoipa::path(
+    get, path = "/audit/verify", security(("api_key" = [])),
+    params(
+        ("seq" = Option<u64>, Query, description = "number of the head that was kept"),
+        ("hash" = Option<String>, Query, description = "hash of the head that was kept"),
+    ),
+    responses(
+        (status = 200, body = AuditVerification), (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 503, body = ErrorBody),
+    )
+)]
+pub(super) async fn get_verification(
+    State(runvoy): State<Runvoy>,
+    caller: Caller,
+    params: Params,
+) -> Result<Json<AuditVerification>, ApiError> {
+    let kept = match (params.number("seq")?, params.get("hash")) {
+        (Some(seq), Some(hash)) => Some(Head { seq, hash: hash.to_owned() }),
+        (None, None) => None,
+        _ => return Err(ApiError::invalid_query("seq, hash: a head has both".to_owned())),
+    };
+    Ok(Json(runvoy.verify_audit(&caller, kept).await?.into()))
+}

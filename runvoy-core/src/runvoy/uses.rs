@@ -1,0 +1,55 @@
+//! When people were last seen: kept here, and written down now and then, not with every request.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use super::{Error, Runvoy};
+use crate::id::Email;
+use crate::port::User;
+
+/// Who was seen since it was last written down: as many as there are users.
+#[derive(Default)]
+pub(crate) struct Uses(Mutex<HashMap<Email, Timestamp>>);
+
+impl Uses {
+    fn map(&self) -> MutexGuard<'_, HashMap<Email, Timestamp>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn saw(&self, user: &Email, at: Timestamp) {
+        let mut map = self.map();
+        match map.get_mut(user) {
+            Some(last) => *last = at,
+            None => drop(map.insert(user.clone(), at)),
+        }
+    }
+
+    /// Adds what is not written down yet.
+    pub(crate) fn complete(&self, user: &mut User) {
+        user.last_used = user.last_used.max(self.map().get(&user.email).copied());
+    }
+}
+
+impl Runvoy {
+    /// Writes down who was seen, and drops who never came for their key. A server does it every minute (see
+    /// [`tend`](Self::tend)) and when it stops; a crash forgets the last minute.
+    pub async fn keep_people(&self) -> Result<(), Error> {
+        let store = Error::store("the key store");
+        let uses: Vec<_> = std::mem::take(&mut *self.inner.uses.map()).into_iter().collect();
+        if !uses.is_empty()
+            && let Err(error) = self.inner.keys.note_uses(&uses).await
+        {
+            let mut map = self.inner.uses.map();
+            for (user, at) in uses {
+                map.entry(user).or_insert(at);
+            }
+            return Err(store(error));
+        }
+        for user in self.inner.keys.drop_lapsed(self.inner.clock.now()).await.map_err(store)? {
+            tracing::info!(%user, "dropped: the key was never claimed");
+        }
+        Ok(())
+    }
+}
