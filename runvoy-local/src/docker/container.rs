@@ -87,8 +87,6 @@ pub(super) fn body(shared: &Shared, task: &StartTask, image: &Image, dir: &Path)
 /// What all of our containers have in common.
 pub(super) fn host() -> HostConfig {
     HostConfig {
-        // Gone when its agent is, which ends when its end is durable: also where no server is there to clean up.
-        auto_remove: Some(true),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
         ..HostConfig::default()

@@ -145,6 +145,7 @@ impl Probe<'_> {
             host_config: Some(HostConfig {
                 mounts: Some(vec![bind(self.agent, AGENT, true), bind(&self.dir, TASK, false)]),
                 network_mode: Some("none".to_owned()),
+                auto_remove: Some(true),
                 ..host()
             }),
             ..ContainerCreateBody::default()

@@ -30,11 +30,27 @@ pub(super) async fn sweep(shared: &Arc<Shared>) -> Result<(), ExecutorError> {
     Ok(())
 }
 
+/// Removes the container of a task that died, once nobody needs it any more.
+///
+/// Not left to the engine's own `AutoRemove`: an engine that restarts under living containers takes those for dead.
+pub(super) async fn remove(shared: &Arc<Shared>, id: ExecutionId) -> Result<(), ExecutorError> {
+    let own = Arc::clone(shared);
+    // One that never claimed its command is in the hands of its start.
+    let is_decided = blocking(move || {
+        let found = look(&execution_dir(&own.root, id), id);
+        Ok(!matches!(found, Found::State(TaskState::Pending | TaskState::Unknown)))
+    });
+    if is_decided.await? {
+        shared.engine.remove(&container::name(id)).await?;
+    }
+    Ok(())
+}
+
 fn left_over(shared: &Shared, container: &ContainerSummary) -> Option<ExecutionId> {
     let id = execution(container)?;
     let life = life(container);
     let is_left = match look(&execution_dir(&shared.root, id), id) {
-        // Its agent ends by itself in a moment, and the engine removes it.
+        // Its agent ends by itself in a moment.
         Found::State(TaskState::Exited(_)) => life != Life::Running,
         Found::State(TaskState::Gone) => true,
         Found::State(TaskState::Pending) => life != Life::Running && !shared.jobs.is_under_way(id),

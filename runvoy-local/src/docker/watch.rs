@@ -6,6 +6,7 @@ use std::time::Duration;
 use bollard::models::EventMessage;
 use futures_util::StreamExt as _;
 use runvoy_core::id::ExecutionId;
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::container::{self, LABEL_EXECUTION};
@@ -14,6 +15,8 @@ use crate::task_dir::follow::Follower;
 
 /// Pauses before an engine is asked again that went away, the first and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// The engine's word for the end of a container's processes.
+const DIED: &str = "die";
 /// How often what is left over is looked for.
 const SWEEP: Duration = Duration::from_secs(30);
 
@@ -21,6 +24,8 @@ const SWEEP: Duration = Duration::from_secs(30);
 pub(super) async fn deaths(shared: Arc<Shared>, follower: Arc<Follower>) {
     let (first, longest) = PAUSES;
     let mut pause = first;
+    // Ends with this: what it did not come to, a sweep does.
+    let mut removing = JoinSet::new();
     loop {
         let mut deaths = shared.engine.deaths(container::label(&shared.root));
         // What died while nobody listened. Asked for after the stream is: it may be a moment before it flows.
@@ -29,10 +34,20 @@ pub(super) async fn deaths(shared: Arc<Shared>, follower: Arc<Follower>) {
             pause = first;
             if let Some(id) = execution(&death) {
                 follower.look(id);
+                if death.action.as_deref() == Some(DIED) {
+                    removing.spawn(remove(Arc::clone(&shared), id));
+                }
+                while removing.try_join_next().is_some() {}
             }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(longest);
+    }
+}
+
+async fn remove(shared: Arc<Shared>, id: ExecutionId) {
+    if let Err(error) = sweep::remove(&shared, id).await {
+        tracing::debug!(execution.id = %id, %error, "a container is left for the next sweep");
     }
 }
 

@@ -17,9 +17,10 @@ use crate::support::{BUSYBOX, Containers, agent, args, docker_text, host, proces
 async fn a_container_is_small_and_has_no_privilege() {
     let containers = Containers::new().await;
     let mut start = shell(
-        "echo ready; cat /proc/self/status | grep -E 'NoNewPrivs|CapEff'; \
+        "found=$(cat /proc/self/status | grep -E 'NoNewPrivs|CapEff'; \
          cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes \
-             /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max 2>/dev/null; exec sleep 600",
+             /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max 2>/dev/null); \
+         printf 'ready\\n%s\\n' \"$found\"; exec sleep 600",
     );
     start.request.container.memory = Some(48);
     start.request.container.cpu = Some(512);

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::{BUSYBOX, Containers, PATIENCE, docker, processes_of, shell};
 
-/// An engine that can be stopped. Without networks, which would get in the way of the other one's.
+/// An engine that can be stopped. In a network of its own, where it is in nobody's way.
 struct Engine {
     dir: TempDir,
     child: Option<Child>,
@@ -41,8 +41,8 @@ impl Engine {
     fn start(&mut self) {
         let path = |name: &str| self.dir.path().join(name);
         let log = std::fs::File::options().create(true).append(true).open(path("log")).unwrap();
-        let child = Command::new("dockerd")
-            .args(["--bridge", "none", "--iptables=false", "--host", &self.host()])
+        let child = Command::new("unshare")
+            .args(["--net", "dockerd", "--bridge", "none", "--iptables=false", "--host", &self.host()])
             .arg("--data-root")
             .arg(path("root"))
             .arg("--exec-root")
@@ -68,6 +68,24 @@ impl Engine {
         let mut child = self.child.take().unwrap();
         kill_process(Pid::from_child(&child), signal).unwrap();
         child.wait().unwrap();
+        if signal == Signal::KILL {
+            self.end_containerd();
+        }
+    }
+
+    /// An engine's helper dies with it, a moment later; the next engine must not take its note for a living one.
+    fn end_containerd(&self) {
+        let note = self.dir.path().join("exec/containerd/containerd.pid");
+        let pid = std::fs::read_to_string(&note).unwrap().trim().parse().ok().and_then(Pid::from_raw).unwrap();
+        let _ = kill_process(pid, Signal::KILL);
+        let is_alive = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+        };
+        while is_alive() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::fs::remove_file(note).unwrap();
     }
 
     async fn containers(&self) -> Containers {
@@ -86,6 +104,8 @@ impl Drop for Engine {
             docker(&["--host", &self.host(), "rm", "--force", id]);
         }
         self.end(Signal::TERM);
+        // An engine that keeps its containers keeps this mount for them.
+        let _ = Command::new("umount").arg(self.dir.path().join("root")).stderr(Stdio::null()).status();
     }
 }
 
@@ -128,7 +148,8 @@ async fn an_engine_that_ends_takes_its_containers_along_and_all_is_told() {
     engine.start();
     let exit = exit(&*containers.executor, start.id).await;
     assert_eq!((exit.exit_code, exit.reason), (Some(5), EndReason::StoppedOutside));
-    assert_eq!(containers.log(start.id).await, [b"ready\nbye\n".to_vec(), Vec::new(), b"true".to_vec()]);
+    let [stdout, _, complete] = containers.log(start.id).await;
+    assert_eq!((stdout, complete), (b"ready\nbye\n".to_vec(), b"true".to_vec()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
