@@ -285,7 +285,7 @@ pub struct StartRequest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Container {
-    /// The image, as its registry has it.
+    /// The image, as it was registered.
     pub image: Option<String>,
     /// CPU units, 1024 a core.
     pub cpu: Option<u64>,
@@ -307,6 +307,9 @@ pub struct Asked {
     /// The image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// Who owns the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_owners: Vec<Email>,
     /// Where the request came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod execution;
 pub mod gate;
 pub mod id;
+pub mod images;
 pub mod key;
 pub mod limits;
 pub mod locks;

@@ -13,6 +13,14 @@ pub const ENV_VARIABLES: usize = 100;
 pub const ENV_BYTES: usize = 32 * 1024;
 /// Most secrets of one run.
 pub const SECRETS: usize = 20;
+/// Most images that can be registered.
+pub const IMAGES: usize = 1000;
+/// CPU units of an image that is registered without (`wire-compat`).
+pub const IMAGE_CPU: u64 = 256;
+/// MiB of memory of an image that is registered without (`wire-compat`).
+pub const IMAGE_MEMORY: u64 = 512;
+/// Networks of one image.
+pub const IMAGE_NETWORKS: usize = 20;
 /// Longest reference of an image.
 pub const IMAGE_BYTES: usize = 512;
 /// CPU units that a run may ask for; 1024 are a core.

@@ -125,6 +125,7 @@ impl Local {
             .keys(with_guest(stores.key_store(), config.guest))
             .executions(stores.execution_store())
             .locks(stores.lock_manager())
+            .images(stores.image_registry())
             .audit(stores.audit_log())
             .checkpoint_key(checkpoint_key)
             .executor(executor)

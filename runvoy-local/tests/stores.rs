@@ -6,9 +6,11 @@
 mod memory {
     use std::sync::Arc;
 
-    use runvoy_core::port::{AuditLog, ExecutionStore, KeyStore, LockManager};
+    use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager};
     use runvoy_core::testing::Subject;
-    use runvoy_local::memory::{MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLockManager};
+    use runvoy_local::memory::{
+        MemoryAuditLog, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore, MemoryLockManager,
+    };
 
     mod keys {
         use super::*;
@@ -37,6 +39,15 @@ mod memory {
         runvoy_core::lock_manager_suite!(make);
     }
 
+    mod images {
+        use super::*;
+
+        async fn make() -> Subject<dyn ImageRegistry> {
+            Subject::new(Arc::new(MemoryImageRegistry::new()))
+        }
+        runvoy_core::image_registry_suite!(make);
+    }
+
     mod audit {
         use super::*;
 
@@ -52,7 +63,7 @@ mod sqlite {
     use std::path::Path;
     use std::sync::Arc;
 
-    use runvoy_core::port::{AuditLog, ExecutionStore, KeyStore, LockManager};
+    use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager};
     use runvoy_core::testing::Subject;
     use runvoy_local::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 
@@ -93,6 +104,15 @@ mod sqlite {
             subject(SqliteStores::lock_manager)
         }
         runvoy_core::lock_manager_suite!(make);
+    }
+
+    mod images {
+        use super::*;
+
+        async fn make() -> Subject<dyn ImageRegistry> {
+            subject(SqliteStores::image_registry)
+        }
+        runvoy_core::image_registry_suite!(make);
     }
 
     mod audit {

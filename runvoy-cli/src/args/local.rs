@@ -76,7 +76,7 @@ pub(crate) struct PlaceArgs {
     /// What runs the commands
     #[arg(long, value_name = "EXECUTOR", default_value = "auto")]
     pub(crate) executor: ExecutorChoice,
-    /// Image of a command that names none
+    /// Image that an empty registry begins with, as the default one, where commands run in containers
     #[arg(long, value_name = "IMAGE", default_value = "debian:stable-slim")]
     pub(crate) default_image: String,
     /// Run commands as processes of this user, which only root can; the supervisor of a command stays root

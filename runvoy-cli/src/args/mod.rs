@@ -1,6 +1,7 @@
 //! Arguments, as clap reads them. Doc comments here are the help text.
 
 mod audit;
+mod images;
 #[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
 mod locks;
@@ -14,6 +15,10 @@ mod setup;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use audit::{AuditArgs, AuditCommand, AuditVerifyArgs};
+pub(crate) use images::{
+    ImagesCommand, ImagesListArgs, ImagesRegisterArgs, ImagesShowArgs, ImagesUnregisterArgs,
+    ImagesUpdateArgs, MannerArgs,
+};
 #[cfg(all(feature = "local", target_os = "linux"))]
 pub(crate) use local::{ExecutorChoice, LimitArgs, LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
 pub(crate) use locks::{LocksCommand, LocksListArgs, LocksReleaseArgs, LocksShowArgs};
@@ -107,6 +112,8 @@ pub(crate) enum Command {
     Kill(KillArgs),
     #[command(subcommand)]
     Locks(LocksCommand),
+    #[command(subcommand)]
+    Images(Box<ImagesCommand>),
     #[command(subcommand)]
     Users(UsersCommand),
     Claim(ClaimArgs),

@@ -97,7 +97,7 @@ pub(crate) struct RunOptions {
     /// Time between the stop signal and SIGKILL [default: the server's, 30s]
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     pub(crate) grace: Option<Duration>,
-    /// Signal that asks the command to stop [default: TERM]
+    /// Signal that asks the command to stop [default: the image's, else TERM]
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<String>,
     /// CPU units, 1024 a core
@@ -106,4 +106,7 @@ pub(crate) struct RunOptions {
     /// Memory in MiB
     #[arg(long, value_name = "MIB")]
     pub(crate) memory: Option<u64>,
+    /// Network to be in, one of those that the image allows [default: the first of them]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network: Option<String>,
 }

@@ -123,6 +123,17 @@ impl Client {
         self.document(response).await
     }
 
+    /// Puts a document, which may be done twice.
+    pub(crate) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<Document<T>, CliError> {
+        let call = Call { method: Method::PUT, body: to_json(request)?, ..Call::get(path) };
+        let response = self.send(&call).await.map_err(|e| self.unreachable(e))?;
+        self.document(response).await
+    }
+
     /// Deletes something that answers with a document.
     pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<Document<T>, CliError> {
         let call = Call { method: Method::DELETE, ..Call::get(path) };

@@ -7,6 +7,7 @@ mod completions;
 mod configure;
 mod docs;
 mod health;
+mod images;
 mod kill;
 mod list;
 #[cfg(all(feature = "local", target_os = "linux"))]
@@ -67,6 +68,7 @@ pub(crate) fn dispatch(cli: Cli, printer: Printer) -> Result<u8, CliError> {
         Command::List(args) => block_on(list::list(&context, &args)),
         Command::Kill(args) => block_on(kill::kill(&context, &args)),
         Command::Locks(command) => block_on(locks::locks(&context, &command)),
+        Command::Images(command) => block_on(images::images(&context, &command)),
         Command::Users(command) => block_on(people::users(&context, &command)),
         Command::Claim(args) => block_on(claim::claim(&context, &args)),
         Command::Wait(args) => block_on(wait::wait(&context, &args)),

@@ -77,6 +77,7 @@ impl RunSettings {
             max_wait: seconds(options.max_wait).or(base.max_wait),
             cpu: options.cpu.or(base.cpu),
             memory: options.memory.or(base.memory),
+            network: options.network.clone().or(base.network),
             ..base
         };
         if request.lock.is_none() && (request.on_lock_held.is_some() || request.max_wait.is_some()) {

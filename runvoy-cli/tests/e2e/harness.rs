@@ -74,6 +74,12 @@ impl Server {
         Self { dir, child: None, endpoint: String::new(), engine: None, options }
     }
 
+    /// Registers an image.
+    pub(crate) fn register(&self, image: &str) {
+        let registered = self.run(&["images", "register", image]);
+        assert_eq!(registered.status.code(), Some(0), "{}", stderr(&registered));
+    }
+
     pub(crate) fn policies(&self) -> PathBuf {
         self.dir.path().join("policies")
     }

@@ -20,6 +20,8 @@ const ALL: [u16; 5] = [200; 5];
 const OPERATORS: [u16; 5] = [403, 403, 200, 200, 403];
 const OPERATORS_AND_OWNER: [u16; 5] = [403, 403, 200, 200, 200];
 const ADMINS: [u16; 5] = [403, 403, 403, 200, 403];
+/// There is nothing to do it to, which only operators are told.
+const OPERATORS_FIND_NONE: [u16; 5] = [403, 403, 404, 404, 403];
 /// There is nothing to do it to, which only who may do it is told.
 const NONE_FOR_ADMINS: [u16; 5] = [403, 403, 403, 404, 403];
 
@@ -44,6 +46,12 @@ const ROWS: &[Row] = &[
     ("POST", "/users/create", "", r#"{"email":"new@acme.test","role":"viewer"}"#, [403, 403, 403, 201, 403]),
     ("POST", "/users/revoke", "", r#"{"email":"leaver@acme.test"}"#, ADMINS),
     ("POST", "/users/rotate", "", r#"{"email":"loser@acme.test"}"#, ADMINS),
+    ("GET", "/images", "", "", OPERATORS),
+    ("GET", "/images", "/", "", OPERATORS),
+    ("POST", "/images/register", "", r#"{"image":"org/tool:1"}"#, [403, 403, 201, 201, 403]),
+    ("GET", "/images/{reference}", "", "", OPERATORS),
+    ("PUT", "/images/{reference}", "-0a1b2c3d", r#"{"is_default":true}"#, OPERATORS_FIND_NONE),
+    ("DELETE", "/images/{reference}", "-0a1b2c3d", "", OPERATORS_FIND_NONE),
     ("GET", "/locks", "", "", ALL),
     ("GET", "/locks", "/", "", ALL),
     ("GET", "/locks/{name}", "", "", ALL),
@@ -98,7 +106,8 @@ fn assert_whole(operations: &[(String, String, bool)]) {
 }
 
 fn path((_, path, rest, ..): &Row, id: &str) -> String {
-    let filled = path.replace("{id}", id).replace("{name}", "infra%2Fprod");
+    let filled =
+        path.replace("{id}", id).replace("{name}", "infra%2Fprod").replace("{reference}", "org%2Ftool:1");
     filled.replace("{token}", "a-token-that-nobody-was-given").replace("{request_id}", "unknown") + rest
 }
 

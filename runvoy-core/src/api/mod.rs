@@ -4,6 +4,7 @@ mod audit;
 mod authz;
 mod error;
 mod execution;
+mod image;
 mod lock;
 mod log;
 mod run;
@@ -17,6 +18,10 @@ pub use error::{ErrorBody, code};
 pub use execution::{
     ExecutionRecord, ExecutionSummary, Greeting, Health, KillAnswer, KillRequest, LockUseData, Me,
     StatusAnswer,
+};
+pub use image::{
+    ChangeImageRequest, DEFAULT_PLATFORM, ImageData, ImageDone, ImagesAnswer, MannerRequest,
+    RegisterImageRequest,
 };
 pub use lock::{HolderData, LockData, LocksAnswer, ReleaseAnswer, WaiterData};
 #[cfg(feature = "http")]

@@ -65,6 +65,9 @@ pub struct RunRequest {
     /// Memory in MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
+    /// One of the networks that the image allows; the first of them if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
 }
 
 /// Existing clients send `null` for an empty map or list.

@@ -95,6 +95,8 @@ impl Key {
             run: self.run.as_ref().map(|run| RunContext {
                 command: &run.command,
                 image: run.image.as_deref(),
+                // Those of a resource stand beside it; a policy reads no others.
+                image_owners: &[],
                 lock: run.lock.as_ref(),
                 secrets: &run.secrets,
                 git_repo: run.git_repo.as_deref(),

@@ -228,6 +228,7 @@ impl Asked {
                 Thing::Secret(name, owners) => Resource::Secret { name, owners },
             },
             run: self.run.as_ref().map(|run| RunContext {
+                image_owners: &[],
                 command: run.command,
                 image: run.image,
                 lock: run.lock.as_ref(),

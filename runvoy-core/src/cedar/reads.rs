@@ -31,6 +31,7 @@ impl Reads {
         RunContext {
             command: if command { run.command } else { "" },
             image: run.image.filter(|_| image),
+            image_owners: &[],
             lock: run.lock.filter(|_| lock),
             secrets: if secrets { run.secrets } else { &[] },
             git_repo: run.git_repo.filter(|_| git_repo),

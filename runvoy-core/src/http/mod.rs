@@ -5,6 +5,7 @@ mod auth;
 mod authz;
 mod error;
 mod executions;
+mod images;
 mod json;
 mod locks;
 mod logs;
@@ -42,6 +43,11 @@ pub fn router(runvoy: Runvoy) -> Router {
         .route("/openapi.json", get(move || async { meta::openapi(document) }))
         // Clients write collection roots with and without a slash at the end.
         .route("/executions/", get(executions::list_executions))
+        .route("/images/", get(images::list_images))
+        .route(
+            "/images/{reference}/{*rest}",
+            get(images::get_image).put(images::put_image).delete(images::delete_image),
+        )
         .route("/locks/", get(locks::list_locks))
         .route("/users/", get(people::list_users))
         .with_state(runvoy.clone());
@@ -92,6 +98,9 @@ fn page() -> OpenApiRouter<Runvoy> {
         .routes(routes!(executions::get_execution, executions::delete_execution))
         .routes(routes!(executions::get_status))
         .routes(routes!(why::get_why))
+        .routes(routes!(images::list_images))
+        .routes(routes!(images::register_image))
+        .routes(routes!(images::get_image, images::put_image, images::delete_image))
         .routes(routes!(locks::list_locks))
         .routes(routes!(locks::get_lock, locks::delete_lock))
         .routes(routes!(logs::get_logs))

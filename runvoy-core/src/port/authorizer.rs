@@ -222,6 +222,8 @@ pub struct RunContext<'a> {
     pub command: &'a str,
     /// The image, where one was asked for.
     pub image: Option<&'a str>,
+    /// Who owns the image.
+    pub image_owners: &'a [Email],
     /// The lock it is to hold.
     pub lock: Option<&'a LockName>,
     /// The secrets it is to get.

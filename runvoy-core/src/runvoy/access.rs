@@ -187,7 +187,8 @@ impl Runvoy {
 
 /// What a run is asked about beside the run itself, in this order.
 pub(crate) fn what_a_run_uses<'a>(context: &RunContext<'a>) -> impl Iterator<Item = (Action, Resource<'a>)> {
-    let image = context.image.map(|name| (Action::UseImage, Resource::Image { name, owners: &[] }));
+    let owners = context.image_owners;
+    let image = context.image.map(|name| (Action::UseImage, Resource::Image { name, owners }));
     let secret = |name| (Action::UseSecret, Resource::Secret { name, owners: &[] });
     let lock = context.lock.map(|name| (Action::UseLock, Resource::Lock(name)));
     image.into_iter().chain(context.secrets.iter().map(secret)).chain(lock)

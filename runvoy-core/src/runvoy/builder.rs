@@ -7,7 +7,7 @@ use super::{Config, Inner, Runvoy, audit, changes, page_cache, rates, standing, 
 use crate::audit::CheckpointKey;
 use crate::clock::{SharedClock, SystemClock};
 use crate::port::{
-    AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource, TraceLog,
+    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource, TraceLog,
 };
 
 /// Puts a service together. Setters store, [`build`](Self::build) checks.
@@ -16,6 +16,7 @@ pub struct Builder {
     keys: Option<Arc<dyn KeyStore>>,
     executions: Option<Arc<dyn ExecutionStore>>,
     locks: Option<Arc<dyn LockManager>>,
+    images: Option<Arc<dyn ImageRegistry>>,
     executor: Option<Arc<dyn Executor>>,
     logs: Option<Arc<dyn LogSource>>,
     audit: Option<Arc<dyn AuditLog>>,
@@ -50,6 +51,12 @@ impl Builder {
     /// Locks, and who waits for them.
     pub fn locks(mut self, locks: Arc<dyn LockManager>) -> Self {
         self.locks = Some(locks);
+        self
+    }
+
+    /// Registered images; without them nothing runs where the executor has images.
+    pub fn images(mut self, images: Arc<dyn ImageRegistry>) -> Self {
+        self.images = Some(images);
         self
     }
 
@@ -109,6 +116,7 @@ impl Builder {
                 keys: self.keys.ok_or(missing("a key store", "keys"))?,
                 executions: self.executions.ok_or(missing("an execution store", "executions"))?,
                 locks: self.locks.ok_or(missing("a lock manager", "locks"))?,
+                images: self.images,
                 executor: self.executor.ok_or(missing("an executor", "executor"))?,
                 logs: self.logs.ok_or(missing("a log source", "logs"))?,
                 audit: self.audit.ok_or(missing("an audit log", "audit"))?,

@@ -8,6 +8,7 @@ use super::access::what_a_run_uses;
 use super::{Caller, Error, Runvoy, locks};
 use crate::api::AuthzCheck;
 use crate::id::{Email, ExecutionId, LockName, SecretName};
+use crate::images::find;
 use crate::limits;
 use crate::port::{Action, Decision, LoadedPolicies, Resource, ResourceKind, RunContext};
 
@@ -78,6 +79,7 @@ struct Question {
 struct Run {
     command: String,
     image: Option<String>,
+    image_owners: Vec<Email>,
     lock: Option<LockName>,
     secrets: Vec<SecretName>,
     git_repo: Option<String>,
@@ -157,13 +159,14 @@ impl Run {
         let secrets = asked.secrets.iter().map(|name| name.parse()).collect::<Result<_, _>>();
         let secrets = secrets.map_err(Error::parse("secrets"))?;
         let (image, git_repo) = (text(asked.image), text(asked.git_repo));
-        Ok(Self { command, image, lock, secrets, git_repo, address, hour })
+        Ok(Self { command, image, image_owners: Vec::new(), lock, secrets, git_repo, address, hour })
     }
 
     fn context(&self) -> RunContext<'_> {
         RunContext {
             command: &self.command,
             image: self.image.as_deref(),
+            image_owners: &self.image_owners,
             lock: self.lock.as_ref(),
             secrets: &self.secrets,
             git_repo: self.git_repo.as_deref(),
@@ -179,13 +182,33 @@ impl Runvoy {
     /// Of an execution that the caller may neither see nor act upon the answer is the one for an execution that does
     /// not exist: asking tells nobody which there are.
     pub async fn can_i(&self, caller: &Caller, asked: AuthzCheck) -> Result<CanI, Error> {
-        let question = Question::parse(asked, caller, self.inner.clock.now())?;
+        let mut question = Question::parse(asked, caller, self.inner.clock.now())?;
+        let owners = self.know_images(&mut question).await?;
         let run = question.run.as_ref().map(Run::context);
         match (&question.target, question.action) {
             (Target::Execution(id), action) => self.about_execution(caller, action, *id).await,
             (_, Action::Run) => self.about_run(caller, run).await,
-            (target, action) => self.ask(caller, action, target.resource(&[]), run).await,
+            (target, action) => self.ask(caller, action, target.resource(&owners), run).await,
         }
+    }
+
+    /// Puts what images are registered as in the place of what they are called, as a run does. The owners of the one
+    /// that is asked about.
+    async fn know_images(&self, question: &mut Question) -> Result<Vec<Email>, Error> {
+        let images = self.known_images().await?;
+        if let Some(run) = question.run.as_mut().filter(|_| self.inner.executor.capabilities().images) {
+            let found = match run.image.as_deref() {
+                Some(text) => find(&images, text),
+                None => images.iter().find(|image| image.is_default && question.action == Action::Run),
+            };
+            if let Some(image) = found {
+                (run.image, run.image_owners) = (Some(image.image.clone()), image.owned_by.clone());
+            }
+        }
+        let Target::Image(name) = &mut question.target else { return Ok(Vec::new()) };
+        let Some(image) = find(&images, name) else { return Ok(Vec::new()) };
+        name.clone_from(&image.image);
+        Ok(image.owned_by.clone())
     }
 
     /// What the authorizer decides by.

@@ -17,8 +17,6 @@ pub struct Config {
     pub max_live: Option<u64>,
     /// Executions of one user that may be live at once; `None` for any number.
     pub max_live_per_user: Option<u64>,
-    /// The image of a run that names none, where the executor has images.
-    pub default_image: Option<String>,
     /// Executions that may wait for one lock, at most [`limits::MAX_QUEUE_DEPTH`].
     pub queue_depth: usize,
     /// How long a command may run when the request does not say.
@@ -47,7 +45,6 @@ impl Default for Config {
             version: concat!("v", env!("CARGO_PKG_VERSION")).to_owned(),
             max_live: Some(limits::LIVE_EXECUTIONS),
             max_live_per_user: None,
-            default_image: None,
             queue_depth: limits::QUEUE_DEPTH,
             default_timeout: limits::DEFAULT_TIMEOUT,
             max_timeout: limits::MAX_TIMEOUT,

@@ -314,6 +314,7 @@ pub(crate) fn run_context<'a>(
     RunContext {
         command,
         image: request.asked.image.as_deref(),
+        image_owners: &request.asked.image_owners,
         lock,
         address: request.asked.address,
         hour: hour(now),

@@ -9,6 +9,7 @@ mod changes;
 mod config;
 mod error;
 mod follow;
+mod images;
 mod keys;
 mod kill;
 mod lock_admin;
@@ -58,7 +59,7 @@ pub use why::{Finding, Phase, Usual, Why};
 use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;
 use crate::port::{
-    AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource, TraceLog,
+    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource, TraceLog,
 };
 
 /// The service: every operation that a front-end offers.
@@ -74,6 +75,7 @@ struct Inner {
     keys: Arc<dyn KeyStore>,
     executions: Arc<dyn ExecutionStore>,
     locks: Arc<dyn LockManager>,
+    images: Option<Arc<dyn ImageRegistry>>,
     executor: Arc<dyn Executor>,
     logs: Arc<dyn LogSource>,
     audit: Arc<dyn AuditLog>,

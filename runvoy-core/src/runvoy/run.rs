@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::locks::{Authorized, Entered, run_context};
 use tracing::Instrument as _;
 
-use super::{Caller, Error, Runvoy, validate};
+use super::{Caller, Error, Runvoy, images, validate};
 use crate::api::RunRequest;
 use crate::execution::{Execution, StartRequest};
 use crate::id::{ExecutionId, ParseIdError};
@@ -55,15 +55,27 @@ impl Runvoy {
         let mut run = validate::run(request, &self.inner.config, &self.inner.executor.capabilities())?;
         let now = self.inner.clock.now();
         run.start.asked.address = caller.context.address;
+        let image = self.choose_image(&mut run).await?;
         let lock = run.lock.as_ref().map(|lock| &lock.name);
         let context = run_context(&run.command, &run.start, lock, now);
         let granted = self.authorize_run(caller, context).await?;
         self.admit().await?;
 
-        let new = self.new_execution(caller, &run, idempotency, now);
+        let mut new = self.new_execution(caller, &run, idempotency, now);
+        new.record.image_id = image;
         let resource = Resource::Execution { id: new.record.id, owners: &[] }.to_string();
         self.record(granted, Some(resource), Some(&run.command)).await?;
         self.although_the_caller_goes(self.clone().begin(new)).await
+    }
+
+    /// Puts the image into a run, where the executor has images, and answers its id.
+    async fn choose_image(&self, run: &mut validate::ValidRun) -> Result<Option<String>, Error> {
+        if !self.inner.executor.capabilities().images {
+            return Ok(None);
+        }
+        let image = self.image_of_run(run.start.asked.image.as_deref()).await?;
+        images::settle(&mut run.start, &image, run.network.take())?;
+        Ok(Some(image.id.to_string()))
     }
 
     /// Does something to its end, also if whoever waits for it no longer does: a client that hangs up between the
@@ -148,7 +160,7 @@ impl Runvoy {
             created_by: caller.user.clone(),
             owned_by: vec![caller.user.clone()],
             command: run.command.clone(),
-            image_id: run.start.container.image.clone(),
+            image_id: None,
             image_digest: None,
             status: if run.lock.is_some() { Status::Queued } else { Status::Starting },
             status_reason: None,

@@ -6,9 +6,10 @@ use runvoy_task::CommandLine;
 use sha2::{Digest, Sha256};
 
 use super::{Config, Error, quote};
-use crate::api::RunRequest;
+use crate::api::{ChangeImageRequest, DEFAULT_PLATFORM, MannerRequest, RegisterImageRequest, RunRequest};
 use crate::execution::{Asked, Container, LockUse, StartRequest, StopSignal};
 use crate::id::{LockName, is_variable_name};
+use crate::images::{ImageChange, ImageSettings};
 use crate::limits;
 use crate::locks::WhenHeld;
 use crate::port::Capabilities;
@@ -24,7 +25,9 @@ pub(crate) struct ValidRun {
     pub(crate) command: String,
     /// The lock it is to hold.
     pub(crate) lock: Option<LockUse>,
-    /// Hash of the canonical request.
+    /// The network it asks for, where the executor has images.
+    pub(crate) network: Option<String>,
+    /// Hash of the canonical request, before anything is made of it that may change: the image that a name means.
     pub(crate) fingerprint: [u8; 32],
 }
 
@@ -47,10 +50,15 @@ pub(crate) fn run(request: RunRequest, config: &Config, can: &Capabilities) -> R
         Some(name) => Some(name.parse::<StopSignal>().map_err(Error::parse("stop_signal"))?),
     };
     let lock = lock(request.lock.as_deref(), request.on_lock_held.as_deref(), request.max_wait)?;
-    let asked = Asked { image: request.image.clone().filter(|image| !image.is_empty()), address: None };
-    let container = container(request.image, request.cpu, request.memory, config, can)?;
+    let asked = Asked { image: request.image.filter(|image| !image.is_empty()), ..Asked::default() };
+    let network = request.network.filter(|network| can.images && !network.is_empty());
+    let container = Container {
+        cpu: request.cpu.map(|units| within("cpu", "units", units, limits::CPU_UNITS)).transpose()?,
+        memory: request.memory.map(|mib| within("memory", "MiB", mib, limits::MEMORY_MIB)).transpose()?,
+        ..Container::default()
+    };
     let start = StartRequest { command, env: request.env, timeout, grace, stop_signal, container, asked };
-    let canonical = serde_json::to_vec(&(&start, &lock)).map_err(|source| Error::Internal {
+    let canonical = serde_json::to_vec(&(&start, &lock, &network)).map_err(|source| Error::Internal {
         what: "a request could not be written",
         source: Box::new(source),
     })?;
@@ -59,7 +67,7 @@ pub(crate) fn run(request: RunRequest, config: &Config, can: &Capabilities) -> R
         CommandLine::Args(args) => quote::join(args),
     };
     at_most("args", command.len(), limits::QUOTED_COMMAND_BYTES)?;
-    Ok(ValidRun { command, lock, fingerprint: Sha256::digest(&canonical).into(), start })
+    Ok(ValidRun { command, lock, network, fingerprint: Sha256::digest(&canonical).into(), start })
 }
 
 fn lock(
@@ -110,28 +118,63 @@ fn refuse_unsupported(request: &RunRequest, can: &Capabilities) -> Result<(), Er
     }
 }
 
-/// What the task runs in; nothing where the executor has no images.
-fn container(
-    image: Option<String>,
-    cpu: Option<u64>,
-    memory: Option<u64>,
-    config: &Config,
-    can: &Capabilities,
-) -> Result<Container, Error> {
-    let mut container = Container::default();
-    if can.images {
-        let image = image.filter(|image| !image.is_empty()).or_else(|| config.default_image.clone());
-        let image =
-            image.ok_or_else(|| Error::invalid("image", "is required: this server has no default image"))?;
-        if image.len() > limits::IMAGE_BYTES || !image.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let message = format!("at most {} visible ASCII characters", limits::IMAGE_BYTES);
-            return Err(Error::invalid("image", message));
-        }
-        container.image = Some(image);
+/// What an image is registered with.
+pub(crate) fn image(request: &RegisterImageRequest) -> Result<(ImageSettings, ImageChange), Error> {
+    let limit = |field, unit, value: Option<u64>, usual, range| match value {
+        None => Ok(usual),
+        Some(0) => Ok(0),
+        Some(value) => within(field, unit, value, range),
+    };
+    let role = |field, value: &Option<String>| match value.as_deref() {
+        None | Some("") => Ok(None),
+        Some(name) if is_visible(name, limits::NAME) => Ok(Some(name.to_owned())),
+        Some(_) => Err(Error::invalid(field, format!("at most {} visible ASCII characters", limits::NAME))),
+    };
+    let platform = request.runtime_platform.as_deref();
+    let platform = platform.filter(|text| !text.is_empty() && !text.eq_ignore_ascii_case(DEFAULT_PLATFORM));
+    let settings = ImageSettings {
+        cpu: limit("cpu", "units", request.cpu, limits::IMAGE_CPU, limits::CPU_UNITS)?,
+        memory: limit("memory", "MiB", request.memory, limits::IMAGE_MEMORY, limits::MEMORY_MIB)?,
+        platform: platform.map(str::parse).transpose().map_err(Error::parse("runtime_platform"))?,
+        task_role_name: role("task_role_name", &request.task_role_name)?,
+        task_execution_role_name: role("task_execution_role_name", &request.task_execution_role_name)?,
+    };
+    Ok((settings, manner(request.is_default, &request.manner)?))
+}
+
+/// What is to be otherwise with an image.
+pub(crate) fn image_change(request: &ChangeImageRequest) -> Result<ImageChange, Error> {
+    manner(request.is_default, &request.manner)
+}
+
+fn manner(is_default: Option<bool>, request: &MannerRequest) -> Result<ImageChange, Error> {
+    let MannerRequest { user, stop_signal, networks, read_only } = request;
+    let name = |field, text: &str| {
+        let message = || format!("at most {} visible ASCII characters", limits::NAME);
+        if is_visible(text, limits::NAME) { Ok(()) } else { Err(Error::invalid(field, message())) }
+    };
+    if let Some(user) = user.as_deref().filter(|user| !user.is_empty()) {
+        name("user", user)?;
     }
-    container.cpu = cpu.map(|units| within("cpu", "units", units, limits::CPU_UNITS)).transpose()?;
-    container.memory = memory.map(|mib| within("memory", "MiB", mib, limits::MEMORY_MIB)).transpose()?;
-    Ok(container)
+    if networks.as_ref().is_some_and(|networks| networks.len() > limits::IMAGE_NETWORKS) {
+        return Err(Error::invalid("networks", format!("at most {}", limits::IMAGE_NETWORKS)));
+    }
+    networks.iter().flatten().try_for_each(|network| name("networks", network))?;
+    let signal = stop_signal.as_deref().map(|text| match text {
+        "" => Ok(None),
+        text => text.parse::<StopSignal>().map(Some),
+    });
+    Ok(ImageChange {
+        is_default,
+        user: user.clone(),
+        stop_signal: signal.transpose().map_err(Error::parse("stop_signal"))?,
+        networks: networks.clone(),
+        read_only: *read_only,
+    })
+}
+
+fn is_visible(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn command_line(command: Option<String>, args: Option<Vec<String>>) -> Result<CommandLine, Error> {

@@ -1,7 +1,8 @@
 //! No property is forgotten in the macro of its suite.
 
-const SUITES: [&str; 3] = [
+const SUITES: [&str; 4] = [
     include_str!("audit_log.rs"),
+    include_str!("image_registry.rs"),
     include_str!("key_store.rs"),
     concat!(
         include_str!("execution_store.rs"),

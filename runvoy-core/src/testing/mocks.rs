@@ -13,14 +13,15 @@ use crate::audit::{AuditRecord, Checkpoint, Head};
 use crate::claim::HashedToken;
 use crate::execution::{Execution, Patch, StartRequest, TaskHandle};
 use crate::id::{Email, ExecutionId, IdPrefix, LockName, RequestId, Role};
+use crate::images::{Image, ImageAnswer, ImageCommand};
 use crate::key::HashedKey;
 use crate::locks::{LockAnswer, LockCommand, LockDocument};
 use crate::log::Cursor;
 use crate::port::{
     Action, AuditEvent, AuditLog, Authorizer, AuthorizerError, AuthzRequest, Capabilities, Claim, Created,
-    Decision, ExecutionStore, Executor, ExecutorError, KeyRecord, KeyStore, ListQuery, LockManager, LogError,
-    LogPage, LogSource, NewExecution, Page, Principal, ReadLimit, StartTask, StoreError, TaskEvent,
-    TaskState, TraceLine, TraceLog, Transition, User,
+    Decision, ExecutionStore, Executor, ExecutorError, ImageRegistry, KeyRecord, KeyStore, ListQuery,
+    LockManager, LogError, LogPage, LogSource, NewExecution, Page, Principal, ReadLimit, StartTask,
+    StoreError, TaskEvent, TaskState, TraceLine, TraceLog, Transition, User,
 };
 use crate::state::Status;
 
@@ -71,6 +72,17 @@ mock! {
         ) -> Result<LockAnswer, StoreError>;
         async fn show(&self, name: &LockName) -> Result<Arc<LockDocument>, StoreError>;
         async fn list(&self) -> Result<Vec<(LockName, Arc<LockDocument>)>, StoreError>;
+    }
+}
+
+mock! {
+    /// An image registry that does what a test tells it.
+    pub ImageRegistry {}
+
+    #[async_trait]
+    impl ImageRegistry for ImageRegistry {
+        async fn command(&self, command: ImageCommand) -> Result<ImageAnswer, StoreError>;
+        async fn list(&self) -> Result<Arc<[Image]>, StoreError>;
     }
 }
 

@@ -32,6 +32,7 @@ async fn every_route_and_role_as_the_matrix_says() {
         let user = User { revoked, key_expires_at: expires, ..user };
         server.ports.keys.insert(user, ApiKey::parse(key).unwrap().hash()).await.unwrap();
     }
+    server.ask(Method::POST, "/images/register", r#"{"image":"tool:1"}"#).await;
     let theirs = server.run("true").await;
     let owned = server.ask_as(Some(&key(Role::Developer)), Method::POST, "/run", RUN).await.json();
     let own = owned["execution_id"].as_str().unwrap();
@@ -63,6 +64,15 @@ async fn every_route_and_role_as_the_matrix_says() {
         (Method::POST, "/users/revoke".into(), [400, 403, 403, 403]),
         // Everybody may replace their own key.
         (Method::POST, "/users/rotate".into(), [400, 400, 400, 400]),
+        (Method::GET, "/images".into(), [200, 200, 403, 403]),
+        (Method::GET, "/images/".into(), [200, 200, 403, 403]),
+        (Method::GET, "/images/tool:1".into(), [200, 200, 403, 403]),
+        (Method::GET, "/images/none:1".into(), [404, 404, 403, 403]),
+        // The body names no image.
+        (Method::POST, "/images/register".into(), [400, 400, 403, 403]),
+        (Method::PUT, "/images/none:1-0a1b2c3d".into(), [400, 400, 403, 403]),
+        (Method::DELETE, "/images/none:1-0a1b2c3d".into(), [404, 404, 403, 403]),
+        (Method::DELETE, "/images/org/none:1-0a1b2c3d".into(), [404, 404, 403, 403]),
         (Method::GET, "/locks".into(), [200, 200, 200, 200]),
         (Method::GET, "/locks/".into(), [200, 200, 200, 200]),
         (Method::GET, "/locks/infra%2Fprod".into(), [200, 200, 200, 200]),
@@ -107,9 +117,16 @@ async fn a_viewer_learns_nothing_from_a_bad_body() {
 #[tokio::test]
 async fn who_has_no_key_is_not_told_which_paths_exist() {
     let server = Server::new().await;
-    for path in
-        ["/executions/x/y", "/users/x", "/users/nobody", "/images/a", "/secrets", "/trace/1/2", "/run/x"]
-    {
+    for path in [
+        "/executions/x/y",
+        "/users/x",
+        "/users/nobody",
+        "/images/a",
+        "/images/a/b",
+        "/secrets",
+        "/trace/1/2",
+        "/run/x",
+    ] {
         let answer = server.ask_as(None, Method::GET, path, Body::empty()).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(server.get(path).await.status, StatusCode::NOT_FOUND, "{path}");

@@ -17,6 +17,7 @@ mod authz;
 mod contract;
 mod document;
 mod failures;
+mod images;
 mod limits;
 mod locks;
 mod logs;

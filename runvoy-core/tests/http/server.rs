@@ -12,13 +12,14 @@ use runvoy_core::id::{RequestId, Role};
 use runvoy_core::key::ApiKey;
 use runvoy_core::log::Stream;
 use runvoy_core::port::{
-    AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource, TraceLog, User,
+    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource,
+    TraceLog, User,
 };
 use runvoy_core::testing::ManualClock;
 use runvoy_core::{Config, ReconcileOptions, Runvoy};
 use runvoy_local::memory::{
-    MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLockManager, MemoryLogs, Script,
-    ScriptedExecutor,
+    MemoryAuditLog, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore, MemoryLockManager, MemoryLogs,
+    Script, ScriptedExecutor,
 };
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -28,6 +29,7 @@ pub(crate) struct Ports {
     pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) executions: Arc<dyn ExecutionStore>,
     pub(crate) locks: Arc<dyn LockManager>,
+    pub(crate) images: Arc<dyn ImageRegistry>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) logs: Arc<dyn LogSource>,
     pub(crate) audit: Arc<dyn AuditLog>,
@@ -105,6 +107,7 @@ impl Server {
             keys,
             executions: Arc::new(MemoryExecutionStore::default()),
             locks: Arc::new(MemoryLockManager::default()),
+            images: Arc::new(MemoryImageRegistry::default()),
             executor: if by_hand { Arc::new(manual.clone()) } else { Arc::new(scripted) },
             logs: logs.clone(),
             audit: Arc::new(MemoryAuditLog::default()),
@@ -121,6 +124,7 @@ impl Server {
             .keys(ports.keys.clone())
             .executions(ports.executions.clone())
             .locks(ports.locks.clone())
+            .images(ports.images.clone())
             .executor(ports.executor.clone())
             .logs(ports.logs.clone())
             .audit(ports.audit.clone())

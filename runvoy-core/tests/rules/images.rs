@@ -1,10 +1,11 @@
 //! What is different where tasks run in images.
 
-use runvoy_core::api::{Command, RunRequest};
+use runvoy_core::api::{Command, MannerRequest, RegisterImageRequest, RunRequest};
+use runvoy_core::execution::Container;
 use runvoy_core::id::IdPrefix;
-use runvoy_core::port::{Phase, Progress, Refusal, Refused, TaskEvent, TaskState};
+use runvoy_core::port::{ExecutionStore as _, Phase, Progress, Refusal, Refused, TaskEvent, TaskState};
 use runvoy_core::state::{Reason, Status};
-use runvoy_core::{Config, Error, FollowItem, LogStart};
+use runvoy_core::{Error, FollowItem, LogStart};
 
 use super::service::Bench;
 
@@ -12,45 +13,166 @@ fn request() -> RunRequest {
     RunRequest::new(Command::Shell("make".to_owned()))
 }
 
+fn of(image: &str) -> RunRequest {
+    RunRequest { image: Some(image.to_owned()), ..request() }
+}
+
+/// A service whose tasks run in images, and that image registered.
+async fn bench_with(registrations: &[RegisterImageRequest]) -> Bench {
+    let bench = Bench::new().await;
+    bench.world.set_images();
+    for registration in registrations {
+        bench.runvoy.register_image(&bench.caller, registration).await.unwrap();
+    }
+    bench
+}
+
+fn register(image: &str) -> RegisterImageRequest {
+    RegisterImageRequest { image: image.to_owned(), ..RegisterImageRequest::default() }
+}
+
+async fn refused(bench: &Bench, request: RunRequest) -> (&'static str, String) {
+    match bench.runvoy.run(&bench.caller, request, None).await.unwrap_err() {
+        Error::Invalid { field, message } => (field, message),
+        other => panic!("{other}"),
+    }
+}
+
 #[tokio::test]
 async fn a_run_has_the_image_it_names_or_the_default_one() {
-    let bench =
-        Bench::with(Config { default_image: Some("debian:12".to_owned()), ..Config::default() }).await;
-    bench.world.set_images();
-    let image = async |name: Option<&str>| {
-        let request = RunRequest { image: name.map(str::to_owned), ..request() };
-        bench.runvoy.run(&bench.caller, request, None).await.unwrap().image_id.unwrap()
+    let bench = bench_with(&[register("debian:12"), register("ghcr.io/org/alpine:3")]).await;
+    let image = async |request: RunRequest| {
+        let record = bench.runvoy.run(&bench.caller, request, None).await.unwrap();
+        let started = bench.executions.request(record.id).await.unwrap().unwrap();
+        (record.image_id.unwrap(), started.container.image.unwrap())
     };
-    assert_eq!(image(None).await, "debian:12");
-    assert_eq!(image(Some("")).await, "debian:12");
-    assert_eq!(image(Some("alpine:3")).await, "alpine:3");
+    for request in [request(), of(""), of("debian:12")] {
+        let (id, image) = image(request).await;
+        assert!(id.starts_with("debian:12-"), "{id}");
+        assert_eq!(image, "debian:12");
+    }
+    for name in ["org/alpine:3", "ghcr.io/org/alpine:3", "quay.io/org/alpine:3"] {
+        assert_eq!(image(of(name)).await.1, "ghcr.io/org/alpine:3", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_registered_runs_nowhere() {
+    let bench = bench_with(&[]).await;
+    let (field, message) = refused(&bench, request()).await;
+    assert!(field == "image" && message.contains("--set-default"), "{message}");
+    let (field, message) = refused(&bench, of("alpine")).await;
+    assert!(field == "image" && message.contains("`alpine` is not registered"), "{message}");
+    assert!(bench.world.ids().is_empty());
+    // Where commands are processes an image has no meaning.
+    let plain = Bench::new().await;
+    assert_eq!(plain.runvoy.run(&plain.caller, of("alpine"), None).await.unwrap().image_id, None);
+}
+
+#[tokio::test]
+async fn what_is_registered_of_an_image_counts_unless_the_run_says_otherwise() {
+    let manner = MannerRequest {
+        user: Some("app".to_owned()),
+        stop_signal: Some("QUIT".to_owned()),
+        networks: Some(vec!["build".to_owned(), "none".to_owned()]),
+        read_only: Some(true),
+    };
+    let platform = Some("Linux/ARM64".to_owned());
+    let bench = bench_with(&[
+        RegisterImageRequest { runtime_platform: platform, manner, ..register("tool:1") },
+        RegisterImageRequest { cpu: Some(0), memory: Some(0), ..register("free:1") },
+    ])
+    .await;
+    let started = async |request: RunRequest| {
+        let id = bench.runvoy.run(&bench.caller, request, None).await.unwrap().id;
+        bench.executions.request(id).await.unwrap().unwrap()
+    };
+    let plain = started(request()).await;
+    let expected = Container {
+        image: Some("tool:1".to_owned()),
+        cpu: Some(256),
+        memory: Some(512),
+        platform: Some("linux/arm64".to_owned()),
+        user: Some("app".to_owned()),
+        network: Some("build".to_owned()),
+        read_only: true,
+    };
+    assert_eq!(plain.container, expected);
+    assert_eq!(plain.stop_signal.unwrap().as_str(), "QUIT");
+    let own = RunRequest {
+        cpu: Some(1024),
+        memory: Some(64),
+        stop_signal: Some("INT".to_owned()),
+        network: Some("none".to_owned()),
+        ..request()
+    };
+    let own = started(own).await;
+    assert_eq!((own.container.cpu, own.container.memory), (Some(1024), Some(64)));
+    assert_eq!((own.container.network.as_deref(), own.stop_signal.unwrap().as_str()), (Some("none"), "INT"));
+    let free = started(of("free:1")).await;
+    assert_eq!((free.container.cpu, free.container.memory, free.container.network), (None, None, None));
+    let (field, message) =
+        refused(&bench, RunRequest { network: Some("host".to_owned()), ..request() }).await;
+    assert!(field == "network" && message.contains("build, none"), "{message}");
+    let (field, _) = refused(&bench, RunRequest { network: Some("host".to_owned()), ..of("free:1") }).await;
+    assert_eq!(field, "network");
 }
 
 #[tokio::test]
 async fn what_no_image_could_have_is_refused_by_name() {
-    let bench = Bench::new().await;
-    bench.world.set_images();
-    let with_image = || RunRequest { image: Some("alpine".to_owned()), ..request() };
-    let cases = [
-        (request(), "image"),
-        (RunRequest { image: Some("al pine".to_owned()), ..request() }, "image"),
-        (RunRequest { image: Some("a".repeat(513)), ..request() }, "image"),
-        (RunRequest { cpu: Some(15), ..with_image() }, "cpu"),
-        (RunRequest { memory: Some(5), ..with_image() }, "memory"),
-    ];
-    for (request, field) in cases {
-        let refused = bench.runvoy.run(&bench.caller, request, None).await.unwrap_err();
+    let bench = bench_with(&[register("alpine")]).await;
+    for (request, field) in [
+        (RunRequest { cpu: Some(15), ..request() }, "cpu"),
+        (RunRequest { memory: Some(5), ..request() }, "memory"),
+    ] {
+        assert_eq!(refused(&bench, request).await.0, field);
+    }
+    let with = |change: fn(&mut RegisterImageRequest)| {
+        let mut request = register("a:1");
+        change(&mut request);
+        request
+    };
+    for (request, field) in [
+        (register("Not A Name"), "image"),
+        (register(""), "image"),
+        (with(|r| r.cpu = Some(15)), "cpu"),
+        (with(|r| r.memory = Some(5)), "memory"),
+        (with(|r| r.runtime_platform = Some("arm".to_owned())), "runtime_platform"),
+        (with(|r| r.task_role_name = Some("a b".to_owned())), "task_role_name"),
+        (with(|r| r.manner.user = Some("a b".to_owned())), "user"),
+        (with(|r| r.manner.stop_signal = Some("NONE".to_owned())), "stop_signal"),
+        (with(|r| r.manner.networks = Some(vec![String::new()])), "networks"),
+        (with(|r| r.manner.networks = Some(vec!["n".to_owned(); 21])), "networks"),
+    ] {
+        let refused = bench.runvoy.register_image(&bench.caller, &request).await.unwrap_err();
         assert!(
             matches!(refused, Error::Invalid { field: found, .. } if found == field),
             "{field}: {refused}"
         );
     }
-    assert!(bench.world.ids().is_empty());
-    bench
-        .runvoy
-        .run(&bench.caller, RunRequest { cpu: Some(16), memory: Some(6), ..with_image() }, None)
-        .await
-        .unwrap();
+    assert_eq!(bench.runvoy.images(&bench.caller).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_repeated_request_stays_the_same_when_the_default_changes() {
+    let bench = bench_with(&[register("a:1")]).await;
+    let key = || "once".parse().ok();
+    let first = bench.runvoy.run(&bench.caller, request(), key()).await.unwrap();
+    let next = RegisterImageRequest { is_default: Some(true), ..register("b:1") };
+    bench.runvoy.register_image(&bench.caller, &next).await.unwrap();
+    let again = bench.runvoy.run(&bench.caller, request(), key()).await.unwrap();
+    assert_eq!((again.id, again.image_id), (first.id, first.image_id));
+}
+
+#[tokio::test]
+async fn an_empty_registry_is_filled_once() {
+    let bench = bench_with(&[]).await;
+    let owner = bench.caller.user().clone();
+    assert!(bench.runvoy.bootstrap_image("debian:12", &owner).await.unwrap());
+    assert!(!bench.runvoy.bootstrap_image("alpine:3", &owner).await.unwrap());
+    let images = bench.runvoy.images(&bench.caller).await.unwrap();
+    assert_eq!(images.len(), 1);
+    assert!(images[0].is_default && images[0].image == "debian:12");
 }
 
 #[tokio::test]

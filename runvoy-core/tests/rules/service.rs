@@ -13,9 +13,9 @@ use runvoy_core::port::{
 };
 use runvoy_core::state::{Reason, Status};
 use runvoy_core::testing::ManualClock;
-use runvoy_core::{Caller, Config, Error, KillOutcome, ReconcileOptions, RequestContext, Runvoy};
+use runvoy_core::{Caller, Error, KillOutcome, ReconcileOptions, RequestContext, Runvoy};
 use runvoy_local::memory::{
-    MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLockManager, MemoryLogs,
+    MemoryAuditLog, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore, MemoryLockManager, MemoryLogs,
 };
 use runvoy_task::EndReason;
 
@@ -26,7 +26,7 @@ pub(crate) struct Bench {
     pub(crate) caller: Caller,
     pub(crate) world: Arc<World>,
     clock: Arc<ManualClock>,
-    executions: Arc<MemoryExecutionStore>,
+    pub(crate) executions: Arc<MemoryExecutionStore>,
     audit: Arc<MemoryAuditLog>,
     keys: Arc<MemoryKeyStore>,
     locks: Arc<MemoryLockManager>,
@@ -34,10 +34,6 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
-        Self::with(Config::default()).await
-    }
-
-    pub(crate) async fn with(config: Config) -> Self {
         let clock = Arc::new(ManualClock::default());
         let world = Arc::new(World::new(Arc::clone(&clock)));
         let executions = Arc::new(MemoryExecutionStore::default());
@@ -48,12 +44,12 @@ impl Bench {
             .keys(keys.clone())
             .executions(executions.clone())
             .locks(locks.clone())
+            .images(Arc::new(MemoryImageRegistry::default()))
             .executor(world.clone())
             .logs(Arc::new(MemoryLogs::new(clock.clone())))
             .audit(audit.clone())
             .authorizer(Arc::new(CedarAuthorizer::builtin()))
             .clock(clock.clone())
-            .config(config)
             .build()
             .unwrap();
         let key = ApiKey::generate();

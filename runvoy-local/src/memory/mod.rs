@@ -3,6 +3,7 @@
 mod audit_log;
 mod execution_store;
 mod executor;
+mod image_registry;
 mod key_store;
 mod lock_manager;
 mod log_source;
@@ -11,6 +12,7 @@ mod trace_log;
 pub use audit_log::MemoryAuditLog;
 pub use execution_store::MemoryExecutionStore;
 pub use executor::{PendingTask, Script, ScriptedExecutor, TaskNumber};
+pub use image_registry::MemoryImageRegistry;
 pub use key_store::MemoryKeyStore;
 pub use lock_manager::MemoryLockManager;
 pub use log_source::{MemoryLogWriter, MemoryLogs};
@@ -20,12 +22,13 @@ use std::sync::Arc;
 
 use runvoy_core::{Builder, Runvoy};
 
-/// A service whose users, records, locks and audit log are in memory; the executor, its logs and the authorizer are still to be
-/// given.
+/// A service whose users, records, locks, images and audit log are in memory; the executor, its logs and the authorizer
+/// are still to be given.
 pub fn stores() -> Builder {
     Runvoy::builder()
         .keys(Arc::new(MemoryKeyStore::default()))
         .executions(Arc::new(MemoryExecutionStore::default()))
         .locks(Arc::new(MemoryLockManager::default()))
+        .images(Arc::new(MemoryImageRegistry::default()))
         .audit(Arc::new(MemoryAuditLog::default()))
 }

@@ -10,6 +10,7 @@ mod database;
 mod error;
 mod execution_row;
 mod execution_store;
+mod image_registry;
 mod key_store;
 mod listing;
 mod lock_manager;
@@ -26,11 +27,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use runvoy_core::port::{AuditLog, ExecutionStore, KeyStore, LockManager};
+use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager};
 
 use audit_log::SqliteAuditLog;
 use database::Database;
 use execution_store::SqliteExecutionStore;
+use image_registry::SqliteImageRegistry;
 use key_store::SqliteKeyStore;
 use lock_manager::SqliteLockManager;
 use seal::Sealer;
@@ -56,6 +58,7 @@ pub struct SqliteStores {
     keys: Arc<SqliteKeyStore>,
     executions: Arc<SqliteExecutionStore>,
     locks: Arc<SqliteLockManager>,
+    images: Arc<SqliteImageRegistry>,
     audit: Arc<SqliteAuditLog>,
 }
 
@@ -74,6 +77,7 @@ impl SqliteStores {
             keys: Arc::new(SqliteKeyStore::new(Arc::clone(&database), kept.accounts)),
             executions: Arc::new(SqliteExecutionStore::new(Arc::clone(&database), sealer)),
             locks: Arc::new(SqliteLockManager::new(Arc::clone(&database), kept.locks)),
+            images: Arc::new(SqliteImageRegistry::new(Arc::clone(&database), kept.images)),
             audit: Arc::new(SqliteAuditLog::new(database)),
         })
     }
@@ -91,6 +95,11 @@ impl SqliteStores {
     /// The locks.
     pub fn lock_manager(&self) -> Arc<dyn LockManager> {
         self.locks.clone()
+    }
+
+    /// The registered images.
+    pub fn image_registry(&self) -> Arc<dyn ImageRegistry> {
+        self.images.clone()
     }
 
     /// The audit log.

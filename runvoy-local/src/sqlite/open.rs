@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use super::account_row;
 use super::database::Files;
 use super::error::Failure;
+use super::image_registry::{self, Images};
 use super::lock_manager::{self, Documents};
 use super::schema;
 use super::seal::Sealer;
@@ -93,6 +94,7 @@ impl From<Failure> for OpenProblem {
 pub(super) struct Kept {
     pub(super) accounts: Accounts,
     pub(super) locks: Documents,
+    pub(super) images: Images,
 }
 
 /// Opens, checks and migrates the file, and reads what is kept in memory of it.
@@ -111,7 +113,11 @@ pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<(Files, Kept), OpenPr
     prepare(&writer)?;
     schema::migrate(&mut writer, version, schema::MIGRATIONS)?;
     remember_key(&writer, sealer)?;
-    let kept = Kept { accounts: account_row::load(&writer)?, locks: lock_manager::load(&writer)? };
+    let kept = Kept {
+        accounts: account_row::load(&writer)?,
+        locks: lock_manager::load(&writer)?,
+        images: image_registry::load(&writer)?,
+    };
     let readers = (0..READERS)
         .map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
         .collect::<Result<_, OpenProblem>>()?;

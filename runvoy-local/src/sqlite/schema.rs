@@ -179,8 +179,18 @@ SELECT email, role, key_sha256, created_at, revoked, key_expires_at, 0, created_
 DROP TABLE users_before;
 ";
 
-/// What an execution's image was exactly.
-const V5: &str = "ALTER TABLE executions ADD COLUMN image_digest TEXT;";
+/// Images, and what an execution's was exactly.
+const V5: &str = "
+CREATE TABLE images (
+    id         TEXT NOT NULL PRIMARY KEY,
+    is_default INTEGER NOT NULL,
+    document   TEXT NOT NULL -- JSON
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX images_default ON images (is_default) WHERE is_default;
+
+ALTER TABLE executions ADD COLUMN image_digest TEXT;
+";
 
 /// The version of a file; 0 of an empty one.
 pub(super) fn version(connection: &Connection) -> Result<usize, OpenProblem> {

@@ -1,6 +1,12 @@
 //! Commands in containers of a real Docker engine: found by `DOCKER_HOST`, else at its usual place.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "test code")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "test code"
+)]
 
 mod containers;
 mod failures;

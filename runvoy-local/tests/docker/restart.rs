@@ -76,10 +76,12 @@ impl Engine {
     /// An engine's helper dies with it, a moment later; the next engine must not take its note for a living one.
     fn end_containerd(&self) {
         let note = self.dir.path().join("exec/containerd/containerd.pid");
-        let pid = std::fs::read_to_string(&note).unwrap().trim().parse().ok().and_then(Pid::from_raw).unwrap();
+        let pid =
+            std::fs::read_to_string(&note).unwrap().trim().parse().ok().and_then(Pid::from_raw).unwrap();
         let _ = kill_process(pid, Signal::KILL);
         let is_alive = || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+            let stat =
+                std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
             stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
         };
         while is_alive() {

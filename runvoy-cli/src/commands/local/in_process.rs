@@ -1,14 +1,16 @@
 use http::HeaderValue;
+use runvoy_core::api::{ImageData, ImageDone, RegisterImageRequest};
 use runvoy_core::id::Email;
 use runvoy_core::key::ApiKey;
-use runvoy_local::{DataDir, DataDirError, Guest, Local};
+use runvoy_local::{DataDir, DataDirError, Guest, Local, Sandbox};
 
 use super::not_started;
 use super::place::Place;
+use super::serve;
 use crate::args::LocalRunArgs;
 use crate::client::Client;
-use crate::commands::Context;
 use crate::commands::run::{OnInterrupt, RunSettings, execute};
+use crate::commands::{Context, images};
 use crate::config::Config;
 use crate::env_vars;
 use crate::error::{CliError, Kind};
@@ -23,6 +25,7 @@ pub(super) async fn run(context: &Context, args: &LocalRunArgs) -> Result<u8, Cl
         Ok(dir) => {
             let (local, key) = start(&place, dir).await?;
             let client = Client::in_process(local.router(), key);
+            prepare_image(&local, &client, &place, &settings).await?;
             let code = execute(&client, &settings, context.printer).await;
             local.stop().await;
             code
@@ -42,6 +45,31 @@ async fn start(place: &Place, dir: DataDir) -> Result<(Local, HeaderValue), CliE
     let header = settings::key_header(key.reveal())?;
     let config = place.config(&dir, Some(Guest { email: caller(), key }))?;
     Ok((Local::start(dir, config).await.map_err(not_started)?, header))
+}
+
+/// Nobody but the caller runs anything here: an image that they name needs no registration beforehand.
+async fn prepare_image(
+    local: &Local,
+    client: &Client,
+    place: &Place,
+    settings: &RunSettings,
+) -> Result<(), CliError> {
+    serve::offer_image(local, place, &caller()).await?;
+    let image = settings.request.image.as_ref().filter(|image| !image.is_empty());
+    let Some(image) = image.filter(|_| *local.sandbox() == Sandbox::Containers) else { return Ok(()) };
+    match client.get::<ImageData>(&images::path(image)).await {
+        Err(error) if error.kind == Kind::NotFound => {
+            let request = RegisterImageRequest {
+                image: image.clone(),
+                is_default: Some(false),
+                cpu: Some(0),
+                memory: Some(0),
+                ..RegisterImageRequest::default()
+            };
+            client.post::<ImageDone>("/images/register", &request).await.map(drop)
+        }
+        other => other.map(drop),
+    }
 }
 
 /// Who the records name: the user of this machine, if that makes an address.

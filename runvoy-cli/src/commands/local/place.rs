@@ -23,7 +23,8 @@ pub(super) struct Place {
     /// Directory for everything that is kept.
     pub(super) data_dir: PathBuf,
     executor: ExecutorChoice,
-    default_image: String,
+    /// The image that an empty registry begins with.
+    pub(super) default_image: String,
     run_as: Option<String>,
     pass_env: Vec<String>,
     agent: Agent,
@@ -59,7 +60,7 @@ impl Place {
             run_as: self.run_as.clone(),
             max_processes: None,
             network: network()?,
-            service: Config { default_image: Some(self.default_image.clone()), ..Config::default() },
+            service: Config::default(),
             guest,
             reconcile_every: RECONCILE_EVERY,
             policies: None,
@@ -71,10 +72,7 @@ impl Place {
     pub(super) fn trust_note(&self, sandbox: &Sandbox) -> String {
         let instead = match sandbox {
             Sandbox::Containers => {
-                return format!(
-                    "commands run in containers, of `{}` unless they name an image",
-                    self.default_image
-                );
+                return "commands run in containers of registered images; `runvoy images` shows and changes them".to_owned();
             }
             Sandbox::Processes { instead } => {
                 instead.as_ref().map(|why| format!(": {why}")).unwrap_or_default()

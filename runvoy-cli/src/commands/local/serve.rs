@@ -46,7 +46,9 @@ pub(super) async fn serve(
     })?;
     let address = listener.local_addr().map_err(not_started)?;
     let endpoint = format!("http://{address}");
+    let owner = admin.clone();
     first_admin(context, &local, admin, preset, &endpoint).await?;
+    offer_image(&local, &place, &owner).await?;
     let note = ServerNote { pid: std::process::id(), endpoint: Some(endpoint.clone()) };
     local.data_dir().note(&note).map_err(not_started)?;
     context.printer.note(&place.trust_note(local.sandbox()));
@@ -87,6 +89,14 @@ pub(super) async fn serve(
     local.stop().await;
     log.flush().await;
     Ok(exit::OK)
+}
+
+/// Where commands run in images, somebody who has registered none has one all the same.
+pub(super) async fn offer_image(local: &Local, place: &Place, owner: &Email) -> Result<(), CliError> {
+    if *local.sandbox() == Sandbox::Containers {
+        local.runvoy().bootstrap_image(&place.default_image, owner).await.map_err(not_started)?;
+    }
+    Ok(())
 }
 
 /// Processes are of the server's own kind: whoever may run one may do what the server may.

@@ -1,0 +1,161 @@
+//! `runvoy images`: what there is to run commands in.
+
+use runvoy_core::api::{
+    ChangeImageRequest, ImageData, ImageDone, ImagesAnswer, MannerRequest, RegisterImageRequest,
+};
+
+use super::Context;
+use crate::args::{
+    ImagesCommand, ImagesListArgs, ImagesRegisterArgs, ImagesShowArgs, ImagesUnregisterArgs,
+    ImagesUpdateArgs, MannerArgs,
+};
+use crate::error::CliError;
+use crate::{exit, table};
+
+/// The command.
+pub(crate) async fn images(context: &Context, command: &ImagesCommand) -> Result<u8, CliError> {
+    match command {
+        ImagesCommand::Register(args) => register(context, args).await,
+        ImagesCommand::List(args) => list(context, *args).await,
+        ImagesCommand::Show(args) => show(context, args).await,
+        ImagesCommand::Update(args) => update(context, args).await,
+        ImagesCommand::Unregister(args) => unregister(context, args).await,
+    }
+}
+
+async fn register(context: &Context, args: &ImagesRegisterArgs) -> Result<u8, CliError> {
+    let request = RegisterImageRequest {
+        image: args.image.clone(),
+        is_default: args.set_default.then_some(true),
+        cpu: args.cpu,
+        memory: args.memory,
+        runtime_platform: args.platform.clone(),
+        task_role_name: args.task_role.clone(),
+        task_execution_role_name: args.task_execution_role.clone(),
+        manner: manner(&args.manner),
+    };
+    let answer = context.client()?.post::<ImageDone>("/images/register", &request).await?;
+    if args.output.json() {
+        context.printer.data(&answer.json())?;
+    } else {
+        context.printer.note(&format!("{} is registered as", answer.value.image));
+        context.printer.data(format!("{}\n", answer.value.image_id).as_bytes())?;
+    }
+    Ok(exit::OK)
+}
+
+fn manner(args: &MannerArgs) -> MannerRequest {
+    MannerRequest {
+        user: args.user.clone(),
+        stop_signal: args.stop_signal.clone(),
+        networks: (!args.network.is_empty()).then(|| args.network.clone()),
+        read_only: args.read_only,
+    }
+}
+
+async fn list(context: &Context, args: ImagesListArgs) -> Result<u8, CliError> {
+    let answer = context.client()?.get::<ImagesAnswer>("/images").await?;
+    if args.output.json() {
+        context.printer.data(&answer.json())?;
+    } else if answer.value.images.is_empty() {
+        context.printer.note("no image is registered; `runvoy images register IMAGE` adds one");
+    } else {
+        let rows: Vec<_> = answer.value.images.iter().map(row).collect();
+        let head = ["ID", "DEFAULT", "CPU", "MEMORY", "PLATFORM", "REGISTERED BY"];
+        context.printer.data(table::rows(head, &rows, table::width()).as_bytes())?;
+    }
+    Ok(exit::OK)
+}
+
+fn row(image: &ImageData) -> [String; 6] {
+    [
+        image.image_id.to_string(),
+        if image.is_default { "yes" } else { "-" }.to_owned(),
+        limit(image.cpu, ""),
+        limit(image.memory, " MiB"),
+        image.runtime_platform.clone(),
+        image.created_by.to_string(),
+    ]
+}
+
+fn limit(value: u64, unit: &str) -> String {
+    if value == 0 { "no limit".to_owned() } else { format!("{value}{unit}") }
+}
+
+async fn show(context: &Context, args: &ImagesShowArgs) -> Result<u8, CliError> {
+    let answer = context.client()?.get::<ImageData>(&path(&args.image)).await?;
+    if args.output.json() {
+        context.printer.data(&answer.json())?;
+    } else {
+        context.printer.data(fields(&answer.value).as_bytes())?;
+    }
+    Ok(exit::OK)
+}
+
+fn fields(image: &ImageData) -> String {
+    let owners: Vec<_> = image.owned_by.iter().map(ToString::to_string).collect();
+    let some = |text: &Option<String>| text.clone();
+    table::fields(&[
+        ("id", Some(image.image_id.to_string())),
+        ("image", Some(image.image.clone())),
+        ("default", Some(if image.is_default { "yes" } else { "no" }.to_owned())),
+        ("cpu", Some(limit(image.cpu, ""))),
+        ("memory", Some(limit(image.memory, " MiB"))),
+        ("platform", Some(image.runtime_platform.clone())),
+        ("user", some(&image.user)),
+        ("stop signal", some(&image.stop_signal)),
+        ("networks", (!image.networks.is_empty()).then(|| image.networks.join(", "))),
+        ("root file system", image.read_only.then(|| "read-only".to_owned())),
+        ("task role", some(&image.task_role_name)),
+        ("task execution role", some(&image.task_execution_role_name)),
+        ("registered by", Some(image.created_by.to_string())),
+        ("owners", Some(owners.join(", "))),
+        ("registered at", Some(image.created_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())),
+    ])
+}
+
+async fn update(context: &Context, args: &ImagesUpdateArgs) -> Result<u8, CliError> {
+    let request = ChangeImageRequest { is_default: args.set_default, manner: manner(&args.manner) };
+    let answer = context.client()?.put::<ImageData>(&path(&args.id), &request).await?;
+    if args.output.json() {
+        context.printer.data(&answer.json())?;
+    } else {
+        context.printer.data(fields(&answer.value).as_bytes())?;
+    }
+    Ok(exit::OK)
+}
+
+async fn unregister(context: &Context, args: &ImagesUnregisterArgs) -> Result<u8, CliError> {
+    let answer = context.client()?.delete::<ImageDone>(&path(&args.id)).await?;
+    if args.output.json() {
+        context.printer.data(&answer.json())?;
+    } else {
+        context.printer.note(&format!("{} is not registered any more", answer.value.image));
+    }
+    Ok(exit::OK)
+}
+
+/// Where an image is: as one segment of a path.
+pub(super) fn path(image: &str) -> String {
+    let mut path = "/images/".to_owned();
+    for byte in image.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b':' | b'@' => {
+                path.push(char::from(byte))
+            }
+            other => path.push_str(&format!("%{other:02X}")),
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_one_segment_of_a_path() {
+        assert_eq!(path("org/a:1-0a1b2c3d"), "/images/org%2Fa:1-0a1b2c3d");
+        assert_eq!(path("a b?ü"), "/images/a%20b%3F%C3%BC");
+    }
+}
