@@ -138,7 +138,7 @@ impl Local {
         let mut background = JoinSet::new();
         // Who owns the data directory knows that nobody else is at a start that was left half done.
         let options =
-            ReconcileOptions { alone_since: Some(jiff::Timestamp::now()), ..ReconcileOptions::default() };
+            ReconcileOptions { alone_since: Some(SystemClock.now()), ..ReconcileOptions::default() };
         background.spawn(runvoy.clone().tend(config.reconcile_every, options));
         let reload = Arc::new(Notify::new());
         if let Some(policies) = policies {

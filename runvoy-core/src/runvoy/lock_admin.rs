@@ -102,15 +102,13 @@ impl Runvoy {
     }
 
     async fn stop_holder(&self, caller: &Caller, name: &LockName, holder: &Holder) -> Result<(), Error> {
-        match self.holding(holder).await? {
-            Some(record) => self.order_stop(caller, record, None).await.map(|_| ()),
-            // Nobody runs under it: it only was not freed yet.
-            None => {
-                let next = self.release(name, holder.token).await?;
-                self.pass_on_or_leave(name, next).await;
-                Ok(())
-            }
+        if let Some(record) = self.holding(holder).await? {
+            return self.order_stop(caller, record, None).await.map(|_| ());
         }
+        // Nobody runs under it: it only was not freed yet.
+        let next = self.release(name, holder.token).await?;
+        self.pass_on_or_leave(name, next).await;
+        Ok(())
     }
 
     async fn abandon(&self, caller: &Caller, name: &LockName, holder: &Holder) -> Result<(), Error> {

@@ -131,7 +131,7 @@ impl Runvoy {
             // Somebody else has begun its turn, or it has ended.
             Transition::Refused(record) => *record,
         };
-        if !record.status.is_terminal() {
+        if keeps(&record, holder) {
             return Ok((record, None));
         }
         let next = self.release(&lock.name, holder.token).await?;
@@ -169,8 +169,8 @@ impl Runvoy {
         };
         match record.status {
             Status::Queued => Ok(self.begin_turn(&record, holder, None).await?.1),
-            status if status.is_terminal() => self.release(name, holder.token).await,
-            _ => Ok(None),
+            _ if keeps(&record, holder) => Ok(None),
+            _ => self.release(name, holder.token).await,
         }
     }
 
@@ -326,6 +326,13 @@ impl Runvoy {
         let patch = self.ended(Reason::QueueTimeout, detail);
         self.finish(record.id, &[Status::Queued], &patch).await
     }
+}
+
+/// Whether an execution runs under this grant. One that lost its grant and was asked for again too late runs under
+/// another, and has no use for this one.
+fn keeps(record: &Execution, holder: &Holder) -> bool {
+    let token = record.lock.as_ref().and_then(|lock| lock.token);
+    !record.status.is_terminal() && token == Some(holder.token)
 }
 
 /// What policies may look at of a run.

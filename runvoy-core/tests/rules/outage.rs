@@ -238,8 +238,8 @@ async fn a_holder_that_loses_the_lock_before_its_turn_begins_runs_no_more() {
     // Whoever passed the lock on died before the new holder's turn began.
     let token = bench.locks.show(&name).await.unwrap().holder.as_ref().unwrap().token;
     bench.locks.command(&name, LockCommand::Release { token }, bench.clock.now()).await.unwrap();
-    let taken = bench.runvoy.force_release(&bench.caller, &name, ForcedRelease::Abandon).await.unwrap();
-    assert_eq!(taken.execution, second);
+    let lost = bench.runvoy.force_release(&bench.caller, &name, ForcedRelease::Abandon).await.unwrap();
+    assert_eq!(lost.execution, second);
     assert_eq!(bench.status(second).await, Status::Stopped);
     assert_eq!(bench.status(third).await, Status::Starting);
     bench.clock.advance(Duration::from_secs(61));
