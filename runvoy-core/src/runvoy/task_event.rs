@@ -62,7 +62,10 @@ impl Runvoy {
     /// What never claimed its command ends, once nothing can claim it any more.
     async fn settle_refused(&self, record: &Execution, why: &Refusal) -> Result<Execution, Error> {
         match record.status {
-            Status::Starting => Box::pin(self.give_up_start(record.id, why)).await,
+            Status::Starting => {
+                let record = Box::pin(self.give_up_start(record.id, why)).await?;
+                Ok(self.after_start(record).await)
+            }
             Status::Terminating => self.settle_gone(record).await,
             _ => Ok(record.clone()),
         }

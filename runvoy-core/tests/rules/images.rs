@@ -228,3 +228,18 @@ async fn progress_is_told_to_who_follows_and_the_digest_is_kept() {
     assert_eq!(told().await, (Status::Running, None), "what has begun is not on its way");
     assert_eq!(bench.record(id).await.image_digest.as_deref(), Some("sha256:01"));
 }
+
+#[tokio::test]
+async fn a_refused_start_holds_its_lock_no_longer() {
+    let bench = Bench::new().await;
+    let with_lock =
+        || RunRequest { lock: Some("prod".to_owned()), on_lock_held: Some("queue".to_owned()), ..request() };
+    let first = bench.runvoy.run(&bench.caller, with_lock(), None).await.unwrap();
+    let second = bench.runvoy.run(&bench.caller, with_lock(), None).await.unwrap();
+    assert_eq!((first.status, second.status), (Status::Starting, Status::Queued));
+    let refusal = Refusal { of: Refused::Image, message: "there is no such image".to_owned() };
+    let event = TaskEvent { id: first.id, state: TaskState::Refused(Box::new(refusal)) };
+    bench.runvoy.on_task_event(&event).await.unwrap();
+    assert_eq!(bench.record(first.id).await.status, Status::Failed);
+    assert_eq!(bench.record(second.id).await.status, Status::Starting);
+}
