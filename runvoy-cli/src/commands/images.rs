@@ -1,5 +1,7 @@
 //! `runvoy images`: what there is to run commands in.
 
+use std::fmt::Write as _;
+
 use runvoy_core::api::{
     ChangeImageRequest, ImageData, ImageDone, ImagesAnswer, MannerRequest, RegisterImageRequest,
 };
@@ -141,9 +143,12 @@ pub(super) fn path(image: &str) -> String {
     for byte in image.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b':' | b'@' => {
-                path.push(char::from(byte))
+                path.push(char::from(byte));
             }
-            other => path.push_str(&format!("%{other:02X}")),
+            other => {
+                // Writing to a string does not fail.
+                let _ = write!(path, "%{other:02X}");
+            }
         }
     }
     path

@@ -36,8 +36,8 @@ impl ImageId {
             text(task_execution_role_name),
         ];
         let hash = Sha256::digest(parts.join("\n"));
-        let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("{}:{}-{hash}", reference.name(), reference.tag()))
+        let hash = hash.first_chunk().copied().map_or(0, u32::from_be_bytes);
+        Self(format!("{}:{}-{hash:08x}", reference.name(), reference.tag()))
     }
 
     /// The text.

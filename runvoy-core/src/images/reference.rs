@@ -77,7 +77,9 @@ fn parse(text: &str) -> Option<ImageReference> {
 }
 
 fn is_host(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
+    let is_first = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'[';
+    text.bytes().next().is_some_and(is_first)
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
 }
 
 /// A part of a name: lower-case letters and digits, with separators between them.

@@ -94,7 +94,9 @@ fn register(images: &mut BTreeMap<ImageId, Image>, image: &Image, change: &Image
 
 fn apply(images: &mut BTreeMap<ImageId, Image>, id: &ImageId, change: &ImageChange) -> ImageAnswer {
     if change.is_default == Some(true) {
-        images.values_mut().for_each(|image| image.is_default = false);
+        for image in images.values_mut() {
+            image.is_default = false;
+        }
     }
     let Some(image) = images.get_mut(id) else { return ImageAnswer::Absent };
     image.is_default = change.is_default.unwrap_or(image.is_default);
