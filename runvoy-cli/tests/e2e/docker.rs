@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use crate::harness::{Server, stderr, stdout, until};
 
 /// A server whose commands run in containers. `None` where there is no engine, unless one is required.
-fn server() -> Option<Server> {
+pub(crate) fn server() -> Option<Server> {
     let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
     if !docker(&host, &["image", "inspect", "runvoy-test/busybox"]).status.success() {
         let required = std::env::var("RUNVOY_TEST_REQUIRE").is_ok_and(|what| what == "all");
@@ -16,7 +16,7 @@ fn server() -> Option<Server> {
     Some(Server::with_engine(host))
 }
 
-fn docker(host: &str, args: &[&str]) -> Output {
+pub(crate) fn docker(host: &str, args: &[&str]) -> Output {
     Command::new("docker").args(args).env("DOCKER_HOST", host).output().unwrap()
 }
 
@@ -28,6 +28,7 @@ fn until_it_says(server: &Server, id: &str, text: &str) {
 fn a_command_runs_in_its_image() {
     let Some(server) = server() else { return };
     assert!(server.log().contains("commands run in containers"), "{}", server.log());
+    server.register("runvoy-test/configured");
     let run =
         server.run(&["run", "-i", "runvoy-test/configured", "--", "id -un; pwd; echo oops >&2; exit 7"]);
     assert_eq!((run.status.code(), stdout(&run).as_str()), (Some(7), "app\n/srv/app\n"));

@@ -74,6 +74,11 @@ impl Server {
         Self { dir, child: None, endpoint: String::new(), engine: None, options }
     }
 
+    /// Where the engine is whose containers commands run in.
+    pub(crate) fn engine(&self) -> Option<&str> {
+        self.engine.as_deref()
+    }
+
     /// Registers an image.
     pub(crate) fn register(&self, image: &str) {
         let registered = self.run(&["images", "register", image]);

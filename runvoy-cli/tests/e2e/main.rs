@@ -28,6 +28,7 @@ mod matrix;
 mod people;
 mod playbooks;
 mod policies;
+mod same_as_docker;
 mod shell;
 mod state;
 mod trace;

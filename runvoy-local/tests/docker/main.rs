@@ -13,8 +13,8 @@ mod failures;
 mod hostile;
 mod images;
 mod many;
+mod pulls;
 mod restart;
-mod same_as_docker;
 mod support;
 
 mod conformance {

@@ -1,42 +1,47 @@
-//! The same command by the engine's own client and by the executor: same output, same exit code.
+//! The same command by the engine's own client and by ours: same output, same exit code.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::process::Output;
+use std::sync::Mutex;
 
-use futures_util::stream::{self, StreamExt as _};
-use runvoy_task::CommandLine;
+use crate::docker::{docker, server};
+use crate::harness::{Server, stderr, stdout};
 
-use crate::support::{BUSYBOX, Containers, docker, within};
-
+const BUSYBOX: &str = "runvoy-test/busybox";
 const CONFIGURED: &str = "runvoy-test/configured";
 
 /// Commands that run at the same time.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
+
+#[derive(Clone, Debug)]
+enum Line {
+    Shell(String),
+    Args(Vec<String>),
+}
 
 #[derive(Clone, Debug)]
 struct Case {
     image: &'static str,
-    command: CommandLine,
+    line: Line,
     env: BTreeMap<String, String>,
     user: Option<&'static str>,
 }
 
 impl Case {
     fn shell(text: impl Into<String>) -> Self {
-        let command = CommandLine::Shell(text.into());
-        Self { image: BUSYBOX, command, env: BTreeMap::new(), user: None }
+        Self { image: BUSYBOX, line: Line::Shell(text.into()), env: BTreeMap::new(), user: None }
     }
 
     fn args(args: &[&str]) -> Self {
         let args = args.iter().copied().map(str::to_owned).collect();
-        Self { command: CommandLine::Args(args), ..Self::shell("") }
+        Self { line: Line::Args(args), ..Self::shell("") }
     }
 
     fn env(self, name: &str, value: &str) -> Self {
         Self { env: BTreeMap::from([(name.to_owned(), value.to_owned())]), ..self }
     }
 
-    fn by_docker(&self) -> (Option<i32>, Vec<u8>, Vec<u8>) {
+    fn by_docker(&self, host: &str) -> Output {
         let mut words: Vec<String> =
             ["run", "--rm", "--network", "host", "--security-opt", "no-new-privileges", "--entrypoint", ""]
                 .map(str::to_owned)
@@ -44,22 +49,47 @@ impl Case {
         words.extend(self.env.iter().map(|(name, value)| format!("--env={name}={value}")));
         words.extend(self.user.map(|user| format!("--user={user}")));
         words.push(self.image.to_owned());
-        match &self.command {
-            CommandLine::Shell(text) => words.extend(["/bin/sh", "-c", text].map(str::to_owned)),
-            CommandLine::Args(args) => words.extend(args.iter().cloned()),
+        match &self.line {
+            Line::Shell(text) => words.extend(["/bin/sh", "-c", text].map(str::to_owned)),
+            Line::Args(args) => words.extend(args.iter().cloned()),
         }
-        let output = docker(&words.iter().map(String::as_str).collect::<Vec<_>>());
-        (output.status.code(), output.stdout, output.stderr)
+        docker(host, &words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    async fn by_executor(&self, containers: &Containers) -> (Option<i32>, Vec<u8>, Vec<u8>) {
-        let mut start = within(self.image, "");
-        start.request.command = self.command.clone();
-        start.request.env = self.env.clone();
-        start.request.container.user = self.user.map(str::to_owned);
-        start.request.container.network = Some("host".to_owned());
-        let ran = containers.run(&start).await;
-        (ran.exit.exit_code, ran.stdout, ran.stderr)
+    fn by_runvoy(&self, server: &Server, images: &Images) -> Output {
+        let image = &images.0[&(self.image, self.user)];
+        let mut words = vec!["run".to_owned(), "--image".to_owned(), image.clone()];
+        words.extend(self.env.iter().map(|(name, value)| format!("--env={name}={value}")));
+        match &self.line {
+            Line::Shell(text) => words.extend(["--", text].map(str::to_owned)),
+            Line::Args(args) => {
+                words.extend(["--no-shell", "--"].map(str::to_owned));
+                words.extend(args.iter().cloned());
+            }
+        }
+        server.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+}
+
+/// An image is registered once for each user that is wanted of it.
+struct Images(BTreeMap<(&'static str, Option<&'static str>), String>);
+
+impl Images {
+    fn register(server: &Server, cases: &[Case]) -> Self {
+        let mut images = BTreeMap::new();
+        for case in cases {
+            let number = images.len();
+            images.entry((case.image, case.user)).or_insert_with(|| {
+                let role = format!("--task-role=number-{number}");
+                let mut words =
+                    vec!["images", "register", case.image, "--cpu=0", "--memory=0", "--network=host", &role];
+                words.extend(case.user.iter().flat_map(|user| ["--user", user]));
+                let registered = server.run(&words);
+                assert!(registered.status.success(), "{}", stderr(&registered));
+                stdout(&registered).trim().to_owned()
+            });
+        }
+        Self(images)
     }
 }
 
@@ -246,9 +276,9 @@ fn places_and_people() -> Vec<Case> {
     all.map(|(command, user)| Case { image: CONFIGURED, user, ..Case::shell(command) }).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn commands_do_what_they_do_without_us() {
-    let containers = Arc::new(Containers::new().await);
+#[test]
+fn commands_do_what_they_do_without_us() {
+    let Some(server) = server() else { return };
     let cases = [
         exit_codes(),
         signals(),
@@ -261,27 +291,28 @@ async fn commands_do_what_they_do_without_us() {
     ]
     .concat();
     assert!(cases.len() > 250, "{}", cases.len());
-    let differing = stream::iter(cases.into_iter().map(|case| {
-        let containers = Arc::clone(&containers);
-        async move {
-            let own = case.clone();
-            let docker = tokio::task::spawn_blocking(move || own.by_docker()).await.unwrap();
-            let ours = case.by_executor(&containers).await;
-            (docker != ours).then(|| difference(&case, &docker, &ours))
+    let images = Images::register(&server, &cases);
+    let host = server.engine().unwrap();
+    let (left, differing) = (Mutex::new(cases.iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(case) = { left.lock().unwrap().next() } {
+                    let (docker, ours) = (case.by_docker(host), case.by_runvoy(&server, &images));
+                    if docker != ours {
+                        differing.lock().unwrap().push(difference(case, &docker, &ours));
+                    }
+                }
+            });
         }
-    }));
-    let differing: Vec<String> =
-        differing.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
+    });
+    let differing = differing.into_inner().unwrap();
     assert!(differing.is_empty(), "{} differ:\n{}", differing.len(), differing.join("\n"));
-    containers.must_be_empty();
 }
 
-type Outcome = (Option<i32>, Vec<u8>, Vec<u8>);
-
-fn difference(case: &Case, docker: &Outcome, ours: &Outcome) -> String {
-    let shown = |outcome: &Outcome| {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes.get(..300).unwrap_or(bytes)).into_owned();
-        format!("{:?} out {:?} err {:?}", outcome.0, text(&outcome.1), text(&outcome.2))
-    };
+fn difference(case: &Case, docker: &Output, ours: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes.get(..300).unwrap_or(bytes)).into_owned();
+    let shown =
+        |it: &Output| format!("{:?} out {:?} err {:?}", it.status.code(), text(&it.stdout), text(&it.stderr));
     format!("{case:?}\n  docker: {}\n  ours:   {}", shown(docker), shown(ours))
 }
