@@ -119,7 +119,7 @@ async fn connect(client: TcpStream, to: u16, mut is_open: watch::Receiver<bool>)
         while let Ok(read @ 1..) = from_server.read(&mut chunk).await {
             passed += read;
             let is_free = passed < FREE || is_open.wait_for(|is_open| *is_open).await.is_ok();
-            if !is_free || to_client.write_all(&chunk[..read]).await.is_err() {
+            if !is_free || to_client.write_all(chunk.get(..read).unwrap_or_default()).await.is_err() {
                 break;
             }
         }
