@@ -75,6 +75,7 @@ pub(super) fn body(shared: &Shared, task: &StartTask, image: &Image, dir: &Path)
             nano_cpus: wants
                 .cpu
                 .and_then(|units| i64::try_from(units.saturating_mul(1_000_000_000) / 1024).ok()),
+            auto_remove: Some(shared.leaves_removal_to_engine()),
             pids_limit: shared.max_processes.and_then(|most| i64::try_from(most).ok()),
             readonly_rootfs: Some(wants.read_only),
             network_mode: wants.network.clone(),

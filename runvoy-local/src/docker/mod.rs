@@ -22,9 +22,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bollard::models::SystemInfo;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::BoxStream;
 use runvoy_core::clock::SharedClock;
@@ -109,6 +111,8 @@ struct Shared {
     network: Network,
     code: Option<PathBuf>,
     clock: SharedClock,
+    /// Whether containers outlive the engine.
+    outlived: AtomicBool,
     stops: Stops,
     jobs: Jobs,
     pulls: Pulls,
@@ -128,7 +132,9 @@ impl DockerExecutor {
                 message: format!("commands cannot be run in containers: {error}"),
                 source: Some(error.into()),
             })?);
-        probe::probe(&shared.engine, &shared.root, &shared.agent).await?;
+        let info = shared.engine.info().await?;
+        shared.note_engine(&info);
+        probe::probe(&shared.engine, &info, &shared.root, &shared.agent).await?;
         let follower = Follower::new(Arc::clone(&shared) as Arc<dyn Tasks>);
         let follower = Arc::new(follower.map_err(ExecutorError::unavailable)?);
         let mut watching = JoinSet::new();
@@ -157,11 +163,23 @@ impl Shared {
             network: config.network,
             code: config.code.map(|code| code.canonicalize().unwrap_or(code)),
             clock,
+            outlived: AtomicBool::new(false),
             stops: Stops::default(),
             jobs: Jobs::default(),
             pulls: Pulls::default(),
             turns: Semaphore::new(STARTS_AT_ONCE),
         })
+    }
+
+    /// Takes note of what an engine says of itself.
+    fn note_engine(&self, info: &SystemInfo) {
+        self.outlived.store(info.live_restore_enabled == Some(true), Ordering::Relaxed);
+    }
+
+    /// Whether the engine is to remove containers that have ended: also where no server is there to do it. Not one
+    /// that containers outlive: when it restarts under them, it takes those that it is to remove for dead.
+    fn leaves_removal_to_engine(&self) -> bool {
+        !self.outlived.load(Ordering::Relaxed)
     }
 
     fn revoke(&self, id: ExecutionId) -> io::Result<Claim> {

@@ -27,9 +27,13 @@ const LOOK: Duration = Duration::from_millis(10);
 const EMPTY_ARCHIVE: &[u8] = &[0; 1024];
 
 /// Makes sure that containers of this engine see the files under `root` and can run the agent.
-pub(super) async fn probe(engine: &Engine, root: &Path, agent: &Path) -> Result<(), ExecutorError> {
-    let info = engine.info().await?;
-    let subject = subject(&info, agent).map_err(ExecutorError::unavailable)?;
+pub(super) async fn probe(
+    engine: &Engine,
+    info: &SystemInfo,
+    root: &Path,
+    agent: &Path,
+) -> Result<(), ExecutorError> {
+    let subject = subject(info, agent).map_err(ExecutorError::unavailable)?;
     if fs::read_to_string(root.join(PROBED)).is_ok_and(|probed| probed == subject) {
         return Ok(());
     }

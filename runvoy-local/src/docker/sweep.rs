@@ -31,8 +31,6 @@ pub(super) async fn sweep(shared: &Arc<Shared>) -> Result<(), ExecutorError> {
 }
 
 /// Removes the container of a task that died, once nobody needs it any more.
-///
-/// Not left to the engine's own `AutoRemove`: an engine that restarts under living containers takes those for dead.
 pub(super) async fn remove(shared: &Arc<Shared>, id: ExecutionId) -> Result<(), ExecutorError> {
     let own = Arc::clone(shared);
     // One that never claimed its command is in the hands of its start.

@@ -28,13 +28,17 @@ pub(super) async fn deaths(shared: Arc<Shared>, follower: Arc<Follower>) {
     let mut removing = JoinSet::new();
     loop {
         let mut deaths = shared.engine.deaths(container::label(&shared.root));
+        // It may be another one, or told otherwise, since it was last here.
+        if let Ok(info) = shared.engine.info().await {
+            shared.note_engine(&info);
+        }
         // What died while nobody listened. Asked for after the stream is: it may be a moment before it flows.
         follower.look_at_all();
         while let Some(Ok(death)) = deaths.next().await {
             pause = first;
             if let Some(id) = execution(&death) {
                 follower.look(id);
-                if death.action.as_deref() == Some(DIED) {
+                if death.action.as_deref() == Some(DIED) && !shared.leaves_removal_to_engine() {
                     removing.spawn(remove(Arc::clone(&shared), id));
                 }
                 while removing.try_join_next().is_some() {}

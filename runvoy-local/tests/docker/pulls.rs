@@ -69,7 +69,7 @@ impl Registry {
     fn put(&self, name: &str) -> String {
         let files = self.dir.path().join("files");
         fs::create_dir_all(&files).unwrap();
-        fs::copy(busybox(), files.join("tool")).unwrap();
+        fs::copy(busybox(), files.join("busybox")).unwrap();
         fs::copy(busybox(), files.join("more")).unwrap();
         fs::write(files.join("unique"), name).unwrap();
         let archive = self.dir.path().join("image.tar");
@@ -88,6 +88,10 @@ impl Drop for Registry {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let all = format!("reference=127.0.0.1:{}/*", self.port);
+        for image in docker_text(&["images", "--quiet", "--filter", &all]).lines() {
+            docker(&["rmi", "--force", image]);
+        }
     }
 }
 
@@ -134,7 +138,7 @@ async fn a_pull_is_told_while_it_goes_on_and_its_image_is_recorded() {
     let Some(registry) = Registry::start().await else { return };
     let reference = registry.put("runvoy-test-pulled");
     registry.open.send(false).unwrap();
-    let start = args(&reference, &["/tool", "echo", "pulled"]);
+    let start = args(&reference, &["/busybox", "echo", "pulled"]);
     let mut events = containers.executor.events();
     containers.executor.start(&start).await.unwrap();
     // The layer does not come before this has been told.
@@ -160,7 +164,6 @@ async fn a_pull_is_told_while_it_goes_on_and_its_image_is_recorded() {
     let digests = docker_text(&["image", "inspect", "--format", "{{index .RepoDigests 0}}", &reference]);
     assert_eq!(ended.image_digest.as_deref(), digests.split_once('@').map(|(_, digest)| digest));
     assert_eq!(containers.executor.progress(start.id), None);
-    docker(&["rmi", &reference]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +171,7 @@ async fn many_that_need_one_image_pull_it_once() {
     let containers = Containers::new().await;
     let Some(registry) = Registry::start().await else { return };
     let reference = registry.put("runvoy-test-shared");
-    let tasks: Vec<_> = (0..5).map(|_| args(&reference, &["/tool", "echo", "shared"])).collect();
+    let tasks: Vec<_> = (0..5).map(|_| args(&reference, &["/busybox", "echo", "shared"])).collect();
     for task in &tasks {
         containers.executor.start(task).await.unwrap();
     }
@@ -176,14 +179,13 @@ async fn many_that_need_one_image_pull_it_once() {
         assert_eq!(exit(&*containers.executor, task.id).await.exit_code, Some(0));
     }
     containers.must_be_empty();
-    docker(&["rmi", &reference]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_registry_lacks_is_told_in_words() {
     let containers = Containers::new().await;
     let Some(registry) = Registry::start().await else { return };
-    let start = args(&format!("127.0.0.1:{}/none:1", registry.port), &["/tool"]);
+    let start = args(&format!("127.0.0.1:{}/none:1", registry.port), &["/busybox"]);
     containers.executor.start(&start).await.unwrap();
     let TaskState::Refused(refusal) = containers.over(start.id).await else { panic!("not refused") };
     assert!(refusal.message.starts_with("there is no image `127.0.0.1:"), "{refusal}");
@@ -195,15 +197,13 @@ async fn who_is_stopped_while_an_image_is_pulled_never_begins() {
     let Some(registry) = Registry::start().await else { return };
     let reference = registry.put("runvoy-test-stopped");
     registry.open.send(false).unwrap();
-    let start = args(&reference, &["/tool", "echo", "never"]);
+    let start = args(&reference, &["/busybox", "echo", "never"]);
     let mut events = containers.executor.events();
     containers.executor.start(&start).await.unwrap();
     let first = tokio::time::timeout(PATIENCE, events.next()).await.expect("a pull is told").unwrap();
     assert_eq!((first.id, first.state), (start.id, TaskState::Pending));
     containers.executor.revoke(start.id).await.unwrap();
     assert_eq!(containers.over(start.id).await, TaskState::Gone);
-    registry.open.send(true).unwrap();
     assert_eq!(containers.log(start.id).await[0], b"");
     containers.must_be_empty();
-    docker(&["rmi", &reference]);
 }
