@@ -80,6 +80,15 @@ impl User {
     }
 }
 
+/// When somebody's next key expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyExpiry {
+    /// When the present one does, as the account has it in the moment of the change.
+    Keep,
+    /// At this time; never if there is none.
+    Set(Option<Timestamp>),
+}
+
 /// A claim token as it is handed to a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewClaim {
@@ -179,11 +188,11 @@ impl Account {
         Ok(())
     }
 
-    /// Makes the key worthless and opens a claim token for the next one, which expires when `key_expires_at` says.
+    /// Makes the key worthless and opens a claim token for the next one, which expires when `expiry` says.
     pub fn rotate(
         &mut self,
         claim: NewClaim,
-        key_expires_at: Option<Timestamp>,
+        expiry: KeyExpiry,
         another: bool,
         request: RequestId,
     ) -> Result<(), StoreError> {
@@ -196,7 +205,9 @@ impl Account {
             KeyState::Invited { .. } => KeyState::Invited { until },
             KeyState::Held | KeyState::Rotated { .. } => KeyState::Rotated { until },
         };
-        self.user.key_expires_at = key_expires_at;
+        if let KeyExpiry::Set(at) = expiry {
+            self.user.key_expires_at = at;
+        }
         self.user.modified_by_request_id = request;
         self.key = None;
         self.claim = Some(claim.into());

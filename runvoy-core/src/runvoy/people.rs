@@ -9,7 +9,8 @@ use crate::id::{Email, Role};
 use crate::key::ApiKey;
 use crate::limits;
 use crate::port::{
-    Account, Action, AuditEvent, AuditKind, ClaimOutcome, NewClaim, Reach, Resource, StoreError, User,
+    Account, Action, AuditEvent, AuditKind, ClaimOutcome, KeyExpiry, NewClaim, Reach, Resource, StoreError,
+    User,
 };
 
 /// Somebody who is to fetch a key.
@@ -63,7 +64,7 @@ impl Runvoy {
             return Err(exists());
         }
         let warning = self.warn_of_company(&email).await?;
-        self.record(granted, None, Some(&shown_key(role, key_expires_at))).await?;
+        self.record(granted, None, Some(&shown_key(role, KeyExpiry::Set(key_expires_at)))).await?;
         let now = self.inner.clock.now();
         let until = after(now, limits::CLAIM_WINDOW.as_secs());
         let user = User { key_expires_at, ..User::new(email, role, now, caller.context.request_id) };
@@ -104,26 +105,25 @@ impl Runvoy {
         let email = self.addressee(caller, Action::RotateUser, &request.email).await?;
         let granted = self.authorize(caller, Action::RotateUser, Resource::User(&email), None).await?;
         let user = self.known(&email).await?.ok_or_else(|| no_user(&email))?;
-        let key_expires_at = if request.expires_in.is_none() {
-            user.key_expires_at
-        } else {
-            self.authorize(caller, Action::CreateUser, Resource::User(&email), None).await?;
-            self.expiry(request.expires_in)?
-        };
         let now = self.inner.clock.now();
-        if key_expires_at.is_some_and(|at| at <= now) {
+        let expiry = if request.expires_in.is_some() {
+            self.authorize(caller, Action::CreateUser, Resource::User(&email), None).await?;
+            KeyExpiry::Set(self.expiry(request.expires_in)?)
+        } else if user.key_expires_at.is_some_and(|at| at <= now) {
             return Err(Error::invalid(
                 "expires_in",
                 "the key has expired: an admin says until when the next is good",
             ));
-        }
-        self.record(granted, None, Some(&shown_key(user.role, key_expires_at))).await?;
+        } else {
+            KeyExpiry::Keep
+        };
+        self.record(granted, None, Some(&shown_key(user.role, expiry))).await?;
         let token = ClaimToken::generate();
         let until = after(now, limits::CLAIM_WINDOW.as_secs());
         let claim = NewClaim { token: token.hash(), until, sealed: None };
         let (this, request) = (self.clone(), caller.context.request_id);
         let rotate = async move {
-            let rotated = this.inner.keys.rotate(&email, claim, key_expires_at, request).await;
+            let rotated = this.inner.keys.rotate(&email, claim, expiry, request).await;
             this.inner.key_changes.tell();
             rotated.map_err(refused(&email))
         };
@@ -276,9 +276,10 @@ fn refused(email: &Email) -> impl Fn(StoreError) -> Error {
 }
 
 /// What the audit log says of a key.
-fn shown_key(role: Role, expires: Option<Timestamp>) -> String {
-    match expires {
-        None => format!("role {role}, a key that does not expire"),
-        Some(at) => format!("role {role}, a key until {at}"),
+fn shown_key(role: Role, expiry: KeyExpiry) -> String {
+    match expiry {
+        KeyExpiry::Keep => format!("role {role}, a key as long as the one before"),
+        KeyExpiry::Set(None) => format!("role {role}, a key that does not expire"),
+        KeyExpiry::Set(Some(at)) => format!("role {role}, a key until {at}"),
     }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use runvoy_core::claim::HashedToken;
 use runvoy_core::id::{Email, RequestId};
 use runvoy_core::key::HashedKey;
-use runvoy_core::port::{Account, ClaimOutcome, KeyRecord, KeyStore, NewClaim, StoreError, User};
+use runvoy_core::port::{Account, ClaimOutcome, KeyExpiry, KeyRecord, KeyStore, NewClaim, StoreError, User};
 use rusqlite::Connection;
 
 use super::account_row::{BY_EMAIL, BY_TOKEN, has_other_admin, lapsed, one, write};
@@ -152,11 +152,10 @@ impl KeyStore for SqliteKeyStore {
         &self,
         email: &Email,
         claim: NewClaim,
-        key_expires_at: Option<Timestamp>,
+        expiry: KeyExpiry,
         request: RequestId,
     ) -> Result<User, StoreError> {
-        self.change(email, move |account, another| account.rotate(claim, key_expires_at, another, request))
-            .await
+        self.change(email, move |account, another| account.rotate(claim, expiry, another, request)).await
     }
 
     async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError> {
