@@ -71,6 +71,11 @@ impl User {
         matches!(self.key, KeyState::Invited { until } if until <= now)
     }
 
+    /// Whether they have a key whose time is over.
+    pub fn has_expired_key(&self, now: Timestamp) -> bool {
+        self.key == KeyState::Held && self.key_expires_at.is_some_and(|at| at <= now)
+    }
+
     /// Whether the system can rely on them to be let in: an admin whose key is there, good and does not expire.
     pub fn is_lasting_admin(&self) -> bool {
         self.role == Role::Admin

@@ -66,8 +66,8 @@ impl KeyStore for WithGuest {
         self.inner.note_uses(uses).await
     }
 
-    async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError> {
-        self.inner.drop_lapsed(now).await
+    async fn drop_lapsed(&self, who: &[Email], now: Timestamp) -> Result<Vec<Email>, StoreError> {
+        self.inner.drop_lapsed(who, now).await
     }
 
     async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError> {

@@ -44,11 +44,12 @@ fn row(user: &UserData) -> [String; 5] {
 }
 
 fn key(user: &UserData) -> String {
-    match (user.revoked, user.claim_expires_at, user.key_expires_at) {
-        (true, ..) => "revoked".to_owned(),
-        (false, Some(at), _) => format!("to be claimed by {}", time(at)),
-        (false, None, Some(at)) => format!("until {}", time(at)),
-        (false, None, None) => "good".to_owned(),
+    match (user.claim_expires_at, user.key_expires_at) {
+        _ if user.revoked => "revoked".to_owned(),
+        (Some(at), _) => format!("to be claimed by {}", time(at)),
+        (None, Some(at)) if user.key_expired => format!("expired {}", time(at)),
+        (None, Some(at)) => format!("until {}", time(at)),
+        (None, None) => "good".to_owned(),
     }
 }
 

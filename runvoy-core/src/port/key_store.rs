@@ -73,8 +73,8 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Notes when users were seen; unknown ones are ignored, and a time never goes back.
     async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError>;
 
-    /// Removes who has lapsed, and says whom.
-    async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError>;
+    /// Removes those of these who have lapsed, and says whom.
+    async fn drop_lapsed(&self, who: &[Email], now: Timestamp) -> Result<Vec<Email>, StoreError>;
 
     /// A user, revoked and lapsed ones included.
     async fn user(&self, email: &Email) -> Result<Option<User>, StoreError>;

@@ -2,16 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Caller, Error, RequestContext, Runvoy};
+use super::{Caller, Error, Runvoy};
 use crate::api::{CreateUserRequest, RotateUserRequest};
 use crate::claim::ClaimToken;
 use crate::id::{Email, Role};
 use crate::key::ApiKey;
 use crate::limits;
-use crate::port::{
-    Account, Action, AuditEvent, AuditKind, ClaimOutcome, KeyExpiry, NewClaim, Reach, Resource, StoreError,
-    User,
-};
+use crate::port::{Account, Action, KeyExpiry, NewClaim, Reach, Resource, StoreError, User};
 
 /// Somebody who is to fetch a key.
 #[derive(Clone, Debug)]
@@ -24,18 +21,12 @@ pub struct Invitation {
     pub warning: Option<&'static str>,
 }
 
-/// A key, for the one moment in which it is shown.
-#[derive(Clone, Debug)]
-pub struct ClaimedKey {
-    /// Whose it is.
-    pub user: User,
-    /// The key.
-    pub key: ApiKey,
-}
-
 /// Commands that can read the keys make everybody who may run one an admin.
 const ONE_TRUST_DOMAIN: &str = "commands run as the server's own user and can read its data: whoever may run one can do \
     whatever an admin can, so roles bind only the honest; see `--run-as`";
+
+/// A user whom the request does not name, or not so that it can be read.
+const SOMEBODY: &str = "user:?";
 
 impl Runvoy {
     /// Everybody, by email; not who never came for their key.
@@ -131,66 +122,12 @@ impl Runvoy {
         Ok(Invitation { user, claim_token: token, warning: None })
     }
 
-    /// Gives the key to whoever has the claim token: once, and never again.
-    pub async fn claim(&self, token: &str, context: RequestContext) -> Result<ClaimedKey, Error> {
-        let unknown = || Error::NotFound { what: "claim token, unknown or expired,".to_owned() };
-        let store = Error::store("the key store");
-        self.inner.rates.may_try(None, context.address)?;
-        let now = self.inner.clock.now();
-        let opened = match ClaimToken::parse(token) {
-            Err(_) => None,
-            Ok(token) => {
-                let pending = self.inner.keys.pending(&token.hash()).await.map_err(&store)?;
-                pending.map(|pending| (token, pending))
-            }
-        };
-        let Some((token, pending)) = opened else {
-            self.inner.rates.failed(context.address);
-            return Err(unknown());
-        };
-        match pending.claim_outcome(now) {
-            ClaimOutcome::Claimed(_) => {}
-            ClaimOutcome::Used => return Err(spent()),
-            ClaimOutcome::Unknown => return Err(unknown()),
-        }
-        let key = match pending.claim.and_then(|claim| claim.sealed) {
-            None => ApiKey::generate(),
-            Some(sealed) => token.unseal(&sealed).map_err(|error| Error::Internal {
-                what: "the preset key is not readable",
-                source: Box::new(error),
-            })?,
-        };
-        self.record_claim(&pending.user, context, now).await?;
-        match self.inner.keys.claim(&token.hash(), key.hash(), now, context.request_id).await {
-            Ok(ClaimOutcome::Claimed(user)) => Ok(ClaimedKey { user: *user, key }),
-            Ok(ClaimOutcome::Used) => Err(spent()),
-            Ok(ClaimOutcome::Unknown) => Err(unknown()),
-            Err(StoreError::Conflict { .. }) => Err(Error::Conflict {
-                message: "the preset key is in use; ask an admin for another claim token".to_owned(),
-            }),
-            Err(error) => Err(store(error)),
-        }
-    }
-
-    async fn record_claim(&self, user: &User, context: RequestContext, at: Timestamp) -> Result<(), Error> {
-        self.append(AuditEvent {
-            at,
-            request_id: context.request_id,
-            user: user.email.clone(),
-            address: context.address,
-            kind: AuditKind::Allowed,
-            action: "claim_key".to_owned(),
-            resource: Resource::User(&user.email).to_string(),
-            policy: None,
-            detail: None,
-        })
-        .await
-    }
-
     /// Fails for a caller who may not do this to anybody, as far as that can be told without saying to whom: who may
     /// not do a thing is not told what is wrong with their request.
     pub async fn check_people(&self, caller: &Caller, action: Action) -> Result<(), Error> {
-        self.authorize(caller, action, Resource::User(&caller.user), None).await.map(drop)
+        // The caller stands for whoever was meant, and is not who a denial is about.
+        let about = (action, Resource::User(&caller.user));
+        self.authorize_named(caller, about, None, Some(SOMEBODY)).await.map(drop)
     }
 
     async fn addressee(&self, caller: &Caller, action: Action, email: &str) -> Result<Email, Error> {
@@ -260,10 +197,6 @@ fn after(now: Timestamp, seconds: u64) -> Timestamp {
 
 fn no_user(email: &Email) -> Error {
     Error::NotFound { what: format!("user {email}") }
-}
-
-fn spent() -> Error {
-    Error::Conflict { message: "this claim token was used already; if not by you, tell an admin".to_owned() }
 }
 
 /// What a store says to a change of somebody.

@@ -51,7 +51,7 @@ mock! {
             request: RequestId,
         ) -> Result<User, StoreError>;
         async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError>;
-        async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError>;
+        async fn drop_lapsed(&self, who: &[Email], now: Timestamp) -> Result<Vec<Email>, StoreError>;
         async fn user(&self, email: &Email) -> Result<Option<User>, StoreError>;
         async fn list(&self) -> Result<Vec<User>, StoreError>;
     }

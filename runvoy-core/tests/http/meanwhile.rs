@@ -10,7 +10,8 @@ use runvoy_core::audit::{AuditRecord, Checkpoint, Head};
 use runvoy_core::claim::ClaimToken;
 use runvoy_core::clock::Clock as _;
 use runvoy_core::id::RequestId;
-use runvoy_core::port::{AuditEvent, AuditLog, KeyExpiry, NewClaim, StoreError};
+use runvoy_core::key::ApiKey;
+use runvoy_core::port::{AuditEvent, AuditKind, AuditLog, KeyExpiry, NewClaim, StoreError};
 use runvoy_local::memory::MemoryAuditLog;
 use serde_json::json;
 
@@ -57,6 +58,46 @@ impl AuditLog for Meanwhile {
     async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
         self.inner.checkpoints().await
     }
+}
+
+impl Meanwhile {
+    /// Kind and detail of what was recorded of claims.
+    async fn claims(&self) -> Vec<(AuditKind, String)> {
+        let records = self.inner.read(0, 100).await.unwrap();
+        let events = records.iter().map(|record| record.event().unwrap());
+        let claims = events.filter(|event| event.action == "claim_key");
+        claims.map(|event| (event.kind, event.detail.unwrap_or_default())).collect()
+    }
+}
+
+#[tokio::test]
+async fn what_came_of_a_claim_is_recorded() {
+    let (server, log) = Meanwhile::server().await;
+    let body = json!({ "email": "dev@acme.test", "role": "developer" }).to_string();
+    let created = server.ask(Method::POST, "/users/create", body).await.json();
+    let text = created["claim_token"].as_str().unwrap();
+    let (keys, now) = (Arc::clone(&server.ports.keys), server.clock.now());
+    let token = ClaimToken::parse(text).unwrap().hash();
+    log.at("claim_key", async move {
+        keys.claim(&token, ApiKey::generate().hash(), now, RequestId::random()).await.unwrap();
+    });
+    let lost = server.ask_as(None, Method::GET, &format!("/claim/{text}"), "").await;
+    assert_eq!(lost.status, StatusCode::CONFLICT, "{lost:?}");
+    let allowed = (AuditKind::Allowed, String::new());
+    let outcome = (AuditKind::Outcome, "no key: the token was used meanwhile".to_owned());
+    assert_eq!(log.claims().await, [allowed.clone(), outcome]);
+
+    let body = json!({ "email": "viewer@acme.test" }).to_string();
+    let rotated = server.ask(Method::POST, "/users/rotate", body).await.json();
+    let text = rotated["claim_token"].as_str().unwrap();
+    let keys = Arc::clone(&server.ports.keys);
+    log.at("claim_key", async move {
+        keys.revoke(&"viewer@acme.test".parse().unwrap(), RequestId::random()).await.unwrap();
+    });
+    let lost = server.ask_as(None, Method::GET, &format!("/claim/{text}"), "").await;
+    assert_eq!(lost.status, StatusCode::NOT_FOUND, "{lost:?}");
+    let outcome = (AuditKind::Outcome, "no key: the token lapsed or was replaced meanwhile".to_owned());
+    assert_eq!(log.claims().await[2..], [allowed, outcome]);
 }
 
 #[tokio::test]

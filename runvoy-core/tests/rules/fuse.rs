@@ -124,8 +124,8 @@ impl KeyStore for Fused<dyn KeyStore> {
     async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError> {
         self.fuse.call(self.inner.note_uses(uses)).await
     }
-    async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError> {
-        self.fuse.call(self.inner.drop_lapsed(now)).await
+    async fn drop_lapsed(&self, who: &[Email], now: Timestamp) -> Result<Vec<Email>, StoreError> {
+        self.fuse.call(self.inner.drop_lapsed(who, now)).await
     }
     async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError> {
         self.fuse.call(self.inner.revoke(email, request)).await

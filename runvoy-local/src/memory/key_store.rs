@@ -122,10 +122,10 @@ impl KeyStore for MemoryKeyStore {
         Ok(())
     }
 
-    async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError> {
+    async fn drop_lapsed(&self, who: &[Email], now: Timestamp) -> Result<Vec<Email>, StoreError> {
         let mut accounts = self.accounts();
-        let lapsed = accounts.users().filter(|user| user.has_lapsed(now)).map(|user| user.email.clone());
-        let lapsed: Vec<_> = lapsed.collect();
+        let has_lapsed = |email: &&Email| accounts.get(email).is_some_and(|it| it.user.has_lapsed(now));
+        let lapsed: Vec<_> = who.iter().filter(has_lapsed).cloned().collect();
         for email in &lapsed {
             accounts.remove(email);
         }

@@ -1,4 +1,3 @@
-use jiff::Timestamp;
 use runvoy_core::claim::{HashedToken, SealedKey};
 use runvoy_core::id::Email;
 use runvoy_core::key::HashedKey;
@@ -23,7 +22,6 @@ macro_rules! select {
 }
 
 const ALL: &str = select!("");
-const LAPSED: &str = select!("WHERE never_claimed AND claim_until <= ?1");
 pub(super) const BY_EMAIL: &str = select!("WHERE email = ?1");
 pub(super) const BY_TOKEN: &str = select!("WHERE claim_sha256 = ?1");
 pub(super) const BY_KEY: &str = select!("WHERE key_sha256 = ?1");
@@ -44,11 +42,6 @@ const OTHER_ADMINS: &str = select!("WHERE email <> ?1 AND role = 'admin'");
 /// Every account of the file.
 pub(super) fn load(connection: &Connection) -> Result<Accounts, Failure> {
     Ok(every(connection, ALL, [])?.into_iter().collect())
-}
-
-/// Those who never came for their key.
-pub(super) fn lapsed(connection: &Connection, now: Timestamp) -> Result<Vec<Account>, Failure> {
-    every(connection, LAPSED, [text::time(now)])
 }
 
 fn every(connection: &Connection, sql: &str, params: impl Params) -> Result<Vec<Account>, Failure> {

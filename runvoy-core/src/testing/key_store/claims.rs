@@ -148,7 +148,8 @@ pub async fn of_many_invitations_of_a_user_one_wins(store: &Store) {
     assert_eq!(winners, 1);
 }
 
-/// Those go who never had a key and whose token lapsed: not who has one, nor whose key was replaced.
+/// Those go who never had a key and whose token lapsed: not who has one, nor whose key was replaced, nor who was not
+/// asked about.
 pub async fn who_lapsed_is_dropped_and_nobody_else(store: &Store) {
     let [gone, came, in_time, rotated] = [(); 4].map(|()| some_user());
     let (gone_claim, came_claim) = (some_claim(), some_claim());
@@ -160,14 +161,16 @@ pub async fn who_lapsed_is_dropped_and_nobody_else(store: &Store) {
     store.insert(rotated.clone(), some_key()).await.unwrap();
     store.rotate(&rotated.email, some_claim(), KeyExpiry::Keep, RequestId::random()).await.unwrap();
 
-    // Other cases leave lapsed users too, and may drop this one.
-    store.drop_lapsed(later()).await.unwrap();
+    let other = some_user();
+    store.invite(other.clone(), some_claim(), now()).await.unwrap();
+    let asked = [&gone, &came, &in_time, &rotated, &some_user()].map(|user| user.email.clone());
+    assert_eq!(store.drop_lapsed(&asked, later()).await.unwrap(), [gone.email.clone()]);
     assert_eq!(store.user(&gone.email).await.unwrap(), None);
     assert_eq!(store.pending(&gone_claim.token).await.unwrap(), None);
-    for user in [came, in_time, rotated] {
+    for user in [came, in_time, rotated, other] {
         assert!(store.user(&user.email).await.unwrap().is_some());
     }
-    assert!(!store.drop_lapsed(later()).await.unwrap().contains(&gone.email));
+    assert_eq!(store.drop_lapsed(&asked, later()).await.unwrap(), []);
 }
 
 /// The next look does not find the old key; the new one comes with the claim and expires when it was said to.
