@@ -1,7 +1,7 @@
 //! An organisation's own policies, from a directory that is read again whenever it changes.
 
 mod files;
-#[cfg(all(test, feature = "memory"))]
+#[cfg(test)]
 mod tests;
 mod trouble;
 mod watch;

@@ -1,5 +1,7 @@
 //! The directory of policies over a disk that changes and an audit log that fails. Time is wound by the runtime.
 
+#![cfg(feature = "memory")]
+
 use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
 use std::sync::Mutex;

@@ -32,7 +32,7 @@ impl Trouble {
             {
                 Self::Gone
             }
-            other => Self::Passing(other.into()),
+            other @ PolicyDirError::Unreadable { .. } => Self::Passing(other.into()),
         }
     }
 }
@@ -75,12 +75,11 @@ impl Troubles {
 
 fn tell(trouble: &Trouble, dir: &Path) {
     let dir = dir.display();
-    match trouble {
-        Trouble::Passing(error) => {
-            let cause = cause(error);
-            tracing::error!(%error, cause, %dir, "policies not loaded, tried again; those of before stay in force");
-        }
-        _ => tracing::warn!(%dir, "the directory of policies is gone; those of before stay in force"),
+    if let Trouble::Passing(error) = trouble {
+        let cause = cause(error);
+        tracing::error!(%error, cause, %dir, "policies not loaded, tried again; those of before stay in force");
+    } else {
+        tracing::warn!(%dir, "the directory of policies is gone; those of before stay in force");
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Watch {
     /// `None` once they have ended.
     events: Option<EventStream<Vec<u8>>>,
     /// The directory that is watched: a name can come to mean another one.
-    watched: Option<WatchDescriptor>,
+    dir: Option<WatchDescriptor>,
     is_broken: bool,
 }
 
@@ -25,18 +25,19 @@ impl Watch {
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
         let inotify = Inotify::init()?;
         let mut watches = inotify.watches();
-        let watched = Some(add(&mut watches, dir)?);
+        let dir = Some(add(&mut watches, dir)?);
         let events = Some(inotify.into_event_stream(vec![0; BUFFER])?);
-        Ok(Self { watches, events, watched, is_broken: false })
+        Ok(Self { watches, events, dir, is_broken: false })
     }
 
     /// Watches what has the name now. That nothing has it is for its reader to tell.
     pub(super) fn renew(&mut self, dir: &Path) {
         match add(&mut self.watches, dir) {
             Ok(now) => {
-                let before = self.watched.replace(now.clone()).filter(|before| *before != now);
-                // One that was deleted is not watched any more.
-                before.into_iter().for_each(|before| drop(self.watches.remove(before)));
+                if let Some(before) = self.dir.replace(now.clone()).filter(|before| *before != now) {
+                    // One that was deleted is not watched any more.
+                    drop(self.watches.remove(before));
+                }
                 self.is_broken = false;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound || self.is_broken => {}
@@ -56,7 +57,7 @@ impl Watch {
             tracing::warn!("policies are only looked at every few seconds");
             self.events = None;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Waits for the end of a change: until nothing happened for [`STILL`], for [`AT_THE_LATEST`] at most.
