@@ -1,7 +1,7 @@
 //! Whatever is done to the audit log in the file, at random: either it shows, or nothing was changed.
 
 #![cfg(feature = "sqlite")]
-#![expect(clippy::unwrap_used, reason = "test code")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -151,7 +151,7 @@ impl Attack {
             }
             Self::CloseUp => renumber(rows),
             Self::Renumber { row, seq } if rows.iter().all(|other| other.0 != seq) => {
-                rows[row % count].0 = seq
+                rows[row % count].0 = seq;
             }
             Self::Renumber { .. } => {}
             Self::Rechain => rechain(rows),
@@ -216,7 +216,9 @@ proptest! {
         let attacker = without_triggers(directory.path());
         let before = rows(&attacker);
         let mut changed = before.clone();
-        attacks.iter().for_each(|attack| attack.on(&mut changed));
+        for attack in &attacks {
+            attack.on(&mut changed);
+        }
         put_back(&attacker, &changed);
         drop(attacker);
         changed.sort_by_key(|row| row.0);
