@@ -194,11 +194,12 @@ fn rows(attacker: &Connection) -> Vec<Row> {
 }
 
 fn put_back(attacker: &Connection, rows: &[Row]) {
-    attacker.execute("DELETE FROM audit_events", []).unwrap();
+    attacker.execute_batch("BEGIN; DELETE FROM audit_events").unwrap();
     let insert = "INSERT INTO audit_events VALUES (?1, CAST(?2 AS TEXT), CAST(?3 AS TEXT))";
     for row in rows {
         attacker.execute(insert, row.clone()).unwrap();
     }
+    attacker.execute_batch("COMMIT").unwrap();
 }
 
 /// The number of the first record that is not as it was written.
@@ -208,7 +209,7 @@ fn first_change(before: &[Row], after: &[Row]) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_is_done_to_the_records_is_found_in_its_place(attacks in prop::collection::vec(attack(), 1..5)) {

@@ -96,7 +96,7 @@ mod tests {
         let (revealed, now) = (Revealed::default(), Timestamp::UNIX_EPOCH);
         revealed.remember(reader(1), now);
         assert!(revealed.is_recent(&reader(1), now + Duration::from_secs(599)));
-        assert!(!revealed.is_recent(&reader(1), now + Duration::from_secs(600)));
+        assert!(!revealed.is_recent(&reader(1), now + Duration::from_mins(10)));
         let others = [
             Reader { user: "b@acme.test".parse().unwrap(), ..reader(1) },
             Reader { key: ApiKey::generate().hash(), ..reader(1) },
