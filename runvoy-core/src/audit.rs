@@ -4,7 +4,9 @@
 //! (64 zeros before the first) followed by the text: `printf %s%s PREVIOUS TEXT | sha256sum` tells the same. A
 //! checkpoint says what the last record was at some time, under a key that the log's file does not hold.
 
+mod anchor;
 mod checkpoint;
+mod filter;
 mod verify;
 
 use std::fmt::Write as _;
@@ -15,7 +17,8 @@ use sha2::{Digest, Sha256};
 use crate::port::AuditEvent;
 
 pub use checkpoint::{Checkpoint, CheckpointKey};
-pub use verify::{AuditProblem, AuditReport, ProblemKind, Verifier};
+pub use filter::AuditFilter;
+pub use verify::{AuditProblem, AuditReport, KeptHead, ProblemKind, UnauthenticCheckpoint, Verifier};
 
 /// What stands for the hash of the record before the first.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";

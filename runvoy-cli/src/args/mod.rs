@@ -13,7 +13,7 @@ mod setup;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use audit::{AuditArgs, AuditCommand, AuditVerifyArgs};
+pub(crate) use audit::{AuditArgs, AuditCommand, AuditHeadArgs, AuditVerifyArgs, LinesFormat};
 #[cfg(all(feature = "local", target_os = "linux"))]
 pub(crate) use local::{LimitArgs, LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
 pub(crate) use locks::{LocksCommand, LocksListArgs, LocksReleaseArgs, LocksShowArgs};

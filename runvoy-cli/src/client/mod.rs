@@ -1,6 +1,7 @@
 //! The API's client, over any transport.
 
 mod failure;
+mod lines;
 mod retry;
 pub(crate) mod sse;
 pub(crate) mod stream;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 
 use crate::error::CliError;
 use crate::settings::{Endpoint, Settings};
+pub(crate) use lines::Lines;
 pub(crate) use retry::Backoff;
 use transport::{Body, HttpTransport, Transport, TransportError};
 
@@ -71,11 +73,6 @@ pub(crate) struct Document<T> {
 }
 
 impl<T> Document<T> {
-    /// The bytes as they came.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
     /// The server's own JSON and a newline.
     pub(crate) fn json(&self) -> Vec<u8> {
         [self.bytes.trim_ascii(), b"\n"].concat()
@@ -130,12 +127,15 @@ impl Client {
         self.document(response).await
     }
 
-    /// Gets a document of JSON lines.
-    pub(crate) async fn lines(&self, path: &str) -> Result<Document<Vec<serde_json::Value>>, CliError> {
-        let call = Call { accept: "application/x-ndjson", ..Call::get(path) };
+    /// Gets JSON lines, however many.
+    pub(crate) async fn lines(&self, path: &str) -> Result<Lines<'_>, CliError> {
+        let call = Call { accept: lines::JSON_LINES, ..Call::get(path) };
         let response = self.send(&call).await.map_err(|e| self.unreachable(e))?;
-        let parse = |bytes: &[u8]| serde_json::Deserializer::from_slice(bytes).into_iter().collect();
-        self.parsed(response, parse).await
+        if response.status().is_success() {
+            return Lines::of(response, &self.endpoint);
+        }
+        self.parsed(response, |_| Ok(())).await?;
+        Err(failure::no_runvoy(&self.endpoint))
     }
 
     /// The record of an execution, named by the beginning of its id.

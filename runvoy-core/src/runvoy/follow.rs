@@ -52,10 +52,10 @@ pub struct Follow {
 }
 
 impl Runvoy {
-    /// Follows an execution. The reveal of its log is recorded once.
+    /// Follows an execution. The reveal of its log is recorded, once for all of it.
     pub async fn follow(&self, caller: &Caller, id: &IdPrefix, start: LogStart) -> Result<Follow, Error> {
         let record = self.resolve(id).await?;
-        self.reveal_log(caller, &record).await?;
+        self.reveal_log(caller, &record, &start).await?;
         self.reader(caller, record, start).await
     }
 

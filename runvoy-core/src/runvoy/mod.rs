@@ -2,7 +2,6 @@
 
 mod access;
 mod audit;
-mod audit_trail;
 mod builder;
 mod can_i;
 mod changes;
@@ -38,7 +37,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::task::TaskTracker;
 
 pub use access::{Caller, RequestContext};
-pub use audit_trail::{AuditFilter, AuditPage};
 pub use builder::{BuildError, Builder};
 pub use can_i::CanI;
 pub use claims::ClaimedKey;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
-use runvoy_core::audit::{AuditRecord, Checkpoint, Head};
+use runvoy_core::audit::{AuditFilter, AuditRecord, Checkpoint, Head};
 use runvoy_core::claim::HashedToken;
 use runvoy_core::execution::{Execution, Patch, StartRequest, TaskHandle};
 use runvoy_core::id::{Email, ExecutionId, IdPrefix, LockName, RequestId};
@@ -253,6 +253,12 @@ impl AuditLog for Fused<dyn AuditLog> {
     }
     async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
         self.fuse.call(self.inner.checkpoints()).await
+    }
+    async fn find(&self, filter: &AuditFilter, after: u64, limit: usize) -> Result<AuditPage, StoreError> {
+        self.fuse.call(self.inner.find(filter, after, limit)).await
+    }
+    async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.fuse.call(self.inner.last_checkpoint()).await
     }
 }
 

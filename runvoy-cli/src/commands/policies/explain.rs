@@ -13,7 +13,7 @@ use crate::{exit, table};
 pub(super) async fn explain(context: &Context, args: PoliciesExplainArgs) -> Result<u8, CliError> {
     let client = context.client()?;
     let request = args.request;
-    let records = client.lines(&format!("/audit?request={request}")).await?.value;
+    let records = client.lines(&format!("/audit?request={request}")).await?.all().await?;
     if records.is_empty() {
         let what = format!("the audit log has no decision of the request {request}");
         return Err(
