@@ -14,7 +14,7 @@ pub enum Error {
     #[error("not authenticated: {0}")]
     Unauthenticated(Unauthenticated),
     /// No policy allows it, or one forbids it.
-    #[error("not allowed: {action} on {resource}{}", policy.as_ref().map(|p| format!(", by policy `{p}`")).unwrap_or_default())]
+    #[error("not allowed: `{action}` on `{resource}`{}", policy.as_ref().map(|p| format!(", by policy `{p}`")).unwrap_or_default())]
     Denied {
         /// What was asked for.
         action: Action,
