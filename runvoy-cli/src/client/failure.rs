@@ -99,9 +99,9 @@ fn what_there_is(path: &str) -> &'static str {
 fn way_out(body: &ErrorBody, path: &str) -> Option<&'static str> {
     match (body.code.as_deref()?, path) {
         (code::IDEMPOTENCY_CONFLICT, _) => Some("pass another --idempotency-key, or none"),
-        (code::CONFLICT, "/users/create") => Some(
-            "`runvoy users list` shows who there is, `runvoy users rotate EMAIL` gives somebody a new key",
-        ),
+        (code::CONFLICT, "/users/create") => {
+            Some("`runvoy users rotate EMAIL` gives them a new key; who was revoked needs another address")
+        }
         _ => None,
     }
 }

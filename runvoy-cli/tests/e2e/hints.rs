@@ -37,6 +37,29 @@ fn who_is_not_configured_is_told_how_to_be() {
 }
 
 #[test]
+fn a_dead_end_names_the_way_round() {
+    let server = Server::start();
+    server.run(&["users", "create", "a@b.c", "--role", "viewer"]);
+    server.run(&["users", "revoke", "a@b.c"]);
+    for args in [&["users", "rotate", "a@b.c"][..], &["users", "create", "a@b.c", "--role", "viewer"]] {
+        let refused = server.run(args);
+        assert_eq!(refused.status.code(), Some(65), "{}", stderr(&refused));
+        assert!(stderr(&refused).contains("another address"), "{}", stderr(&refused));
+    }
+    let data = server.data_dir();
+    let serve = ["local", "serve", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()];
+    let second = runvoy(server.dir.path()).args(serve).output().unwrap();
+    assert_eq!(second.status.code(), Some(78));
+    assert!(stderr(&second).contains("pass another --data-dir"), "{}", stderr(&second));
+    let nobody =
+        ["local", "serve", "--listen", "127.0.0.1:0", "--data-dir", "other", "--run-as", "no-such-user"];
+    let nobody = runvoy(server.dir.path()).args(nobody).output().unwrap();
+    let said = stderr(&nobody);
+    assert_eq!(nobody.status.code(), Some(78), "{said}");
+    assert!(said.matches("no-such-user").count() <= 1, "said twice: {said}");
+}
+
+#[test]
 fn who_waits_without_a_terminal_is_told_so_once() {
     let server = Server::start();
     let holder = stdout(&server.run(&["run", "--detach", "--lock", "prod", "sleep 600"])).trim().to_owned();

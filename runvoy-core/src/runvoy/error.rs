@@ -49,7 +49,7 @@ pub enum Error {
     #[error("the idempotency key was used with a different request")]
     IdempotencyConflict,
     /// The lock is held, and the run was not to wait.
-    #[error("the lock `{name}` is held{}", holder.as_ref().map(|h| format!(" by {} since {} (execution {})", h.user, h.since, h.execution)).unwrap_or_default())]
+    #[error("the lock `{name}` is held{}", holder.as_ref().map(|h| format!(" by {} since {} (execution {})", h.user, h.since.strftime("%Y-%m-%d %H:%M:%SZ"), h.execution)).unwrap_or_default())]
     LockHeld {
         /// The lock.
         name: LockName,

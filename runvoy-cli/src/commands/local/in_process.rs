@@ -5,7 +5,7 @@ use runvoy_core::key::ApiKey;
 use runvoy_local::{DataDir, DataDirError, Guest, Local};
 
 use super::not_started;
-use super::place::Place;
+use super::place::{Place, unusable};
 use crate::args::LocalRunArgs;
 use crate::client::Client;
 use crate::commands::Context;
@@ -35,7 +35,7 @@ pub(super) async fn run(context: &Context, args: &LocalRunArgs) -> Result<u8, Cl
             let client = client_of_holder(endpoint).await?;
             execute(&client, &settings, context.printer).await
         }
-        Err(error) => Err(not_started(error)),
+        Err(error) => Err(unusable(error)),
     }
 }
 
