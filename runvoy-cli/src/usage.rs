@@ -54,11 +54,19 @@ fn what(error: &clap::Error) -> String {
     }
 }
 
+/// Options that come before any command and take the next word.
+const GLOBAL_WITH_VALUE: [&str; 2] = ["--profile", "--color"];
+
 /// The command whose arguments they are, as far as they name one.
 fn command(args: impl Iterator<Item = OsString>) -> String {
     let mut at = Cli::command();
     let mut name = at.get_name().to_owned();
+    let mut is_value = false;
     for word in args.skip(1) {
+        let is_skipped = std::mem::replace(&mut is_value, GLOBAL_WITH_VALUE.iter().any(|name| word == *name));
+        if is_skipped {
+            continue;
+        }
         let below = at.find_subcommand(word.as_os_str()).cloned();
         match below {
             Some(below) => {
@@ -145,6 +153,10 @@ mod tests {
             (
                 &["list", "--all", "--limit", "3"],
                 "`--all` does not go together with `--limit <N>`; `runvoy list --help` shows how",
+            ),
+            (
+                &["--profile", "status", "list", "--bogus"],
+                "there is no option `--bogus`; `runvoy list --help` shows how",
             ),
             (&["list", "--all", "--all"], "`--all` is given more than once; `runvoy list --help` shows how"),
         ];

@@ -47,6 +47,47 @@ fn the_status_line_leaves_room_for_what_the_terminal_echoes() {
 }
 
 #[test]
+fn a_server_that_starts_itself_again_keeps_its_terminal() {
+    let home = tempfile::tempdir().unwrap();
+    let mut client = crate::harness::runvoy(home.path());
+    client.env("RUNVOY_ADMIN_API_KEY", crate::harness::KEY);
+    let line = "exec \"$BIN\" local serve --listen 127.0.0.1:0 --data-dir data";
+    let child = terminal(&client, line).stderr(Stdio::null()).spawn().unwrap();
+    let note = home.path().join("data/server.lock");
+    let note = || -> Option<serde_json::Value> { serde_json::from_slice(&std::fs::read(&note).ok()?).ok() };
+    until("it serves", || note().is_some_and(|note| note["endpoint"].is_string()));
+    let pid = u32::try_from(note().unwrap()["pid"].as_u64().unwrap()).unwrap();
+    let shown = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap();
+    let stdin = std::fs::read_link(format!("/proc/{pid}/fd/0")).unwrap();
+    let (name, environment) = (shown("comm"), shown("environ"));
+    crate::harness::signal(pid, "TERM");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdin.starts_with("/dev/pts"), "{}", stdin.display());
+    assert_eq!(name, b"runvoy\n");
+    let key = crate::harness::KEY.as_bytes();
+    assert!(!environment.windows(key.len()).any(|part| part == key));
+}
+
+#[test]
+fn who_waits_no_longer_leaves_no_line_behind() {
+    let server = Server::start();
+    let id = server.detach("sleep 600");
+    let client = server.client(&[]);
+    let mut child = terminal(&client, &format!("exec \"$BIN\" wait {id}")).spawn().unwrap();
+    let mut shown = [0; 1];
+    let mut out = child.stdout.take().unwrap();
+    std::io::Read::read_exact(&mut out, &mut shown).unwrap();
+    std::io::Write::write_all(&mut child.stdin.as_mut().unwrap(), b"\x03").unwrap();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut out, &mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{text:?}");
+    let last = text.rsplit("\r\u{1b}[2K").next().unwrap();
+    assert!(last.contains("interrupted") && last.contains("goes on"), "{text:?}");
+    server.run(&["kill", &id]);
+}
+
+#[test]
 fn the_reference_is_readable_on_a_terminal() {
     let home = tempfile::tempdir().unwrap();
     let client = crate::harness::runvoy(home.path());
