@@ -43,6 +43,8 @@ pub(crate) struct Client {
     transport: Box<dyn Transport>,
     endpoint: Endpoint,
     key: Option<HeaderValue>,
+    /// The server ends with this process.
+    is_in_process: bool,
 }
 
 /// One request; the path may carry a query.
@@ -96,14 +98,19 @@ impl Client {
     pub(crate) fn connect(settings: Settings) -> Self {
         let https = settings.endpoint.as_str().starts_with("https:");
         let transport = Box::new(HttpTransport::new(https));
-        Self { transport, endpoint: settings.endpoint, key: settings.key }
+        Self { transport, endpoint: settings.endpoint, key: settings.key, is_in_process: false }
     }
 
     /// Into a router of this process.
     #[cfg(feature = "local")]
     pub(crate) fn in_process(router: axum::Router, key: HeaderValue) -> Self {
         let transport = Box::new(transport::RouterTransport(router));
-        Self { transport, endpoint: Endpoint::in_process(), key: Some(key) }
+        Self { transport, endpoint: Endpoint::in_process(), key: Some(key), is_in_process: true }
+    }
+
+    /// Whether the server ends with this process, so that nobody can ask it afterwards.
+    pub(crate) fn is_in_process(&self) -> bool {
+        self.is_in_process
     }
 
     /// Gets a document.

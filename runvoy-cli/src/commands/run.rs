@@ -297,8 +297,9 @@ impl Session<'_> {
             return Ok(exit::INTERRUPTED);
         }
         if let Some(line) = &verdict.line {
-            let more = format!("`runvoy status {}` shows more", Short(self.id));
-            self.printer.verdict(&format!("runvoy: {line}; {more}"));
+            let more = format!("; `runvoy status {}` shows more", Short(self.id));
+            let more = if self.client.is_in_process() { "" } else { &more };
+            self.printer.verdict(&format!("runvoy: {line}{more}"));
         }
         Ok(verdict.code)
     }
