@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::harness::{Server, until};
+use crate::harness::{Server, stdout, until};
 
 /// A shell line on a terminal, ready to run.
 fn terminal(client: &Command, line: &str) -> Command {
@@ -18,7 +18,7 @@ fn terminal(client: &Command, line: &str) -> Command {
 #[test]
 fn the_status_line_leaves_room_for_what_the_terminal_echoes() {
     let server = Server::start();
-    server.run(&["run", "--detach", "--lock", "prod", "sleep 600"]);
+    let holder = stdout(&server.run(&["run", "--detach", "--lock", "prod", "sleep 600"]));
     let client = server.client(&[]);
     let line = "stty rows 24 cols 50; exec \"$BIN\" run --lock prod --wait true";
     let mut child = terminal(&client, line).spawn().unwrap();
@@ -44,6 +44,7 @@ fn the_status_line_leaves_room_for_what_the_terminal_echoes() {
     }
     assert!(text.contains("has left the line and does not run"), "{text:?}");
     assert_eq!(waiters(), 0);
+    server.run(&["kill", holder.trim()]);
 }
 
 #[test]
