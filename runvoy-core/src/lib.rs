@@ -29,6 +29,6 @@ pub mod testing;
 pub use crate::runvoy::{
     AuditFilter, AuditPage, BuildError, Builder, Caller, CanI, ClaimedKey, Config, Error, ExecutionFilter,
     Finding, Follow, FollowItem, ForcedRelease, IdempotencyKey, Invitation, KillOutcome, LockView, LogQuery,
-    LogRead, LogStart, Phase, Rate, Rates, ReconcileOptions, ReconcileReport, RequestContext, Runvoy,
-    SharedPage, Trace, Unauthenticated, Usual, Waiting, Why,
+    LogRead, LogStart, Phase, PolicyChange, Rate, Rates, ReconcileOptions, ReconcileReport, RequestContext,
+    Runvoy, SharedPage, Trace, Unauthenticated, Usual, Waiting, Why,
 };

@@ -137,8 +137,9 @@ impl Local {
             .map_err(failed("a port is missing"))?;
         let mut background = JoinSet::new();
         // Who owns the data directory knows that nobody else is at a start that was left half done.
-        let first = ReconcileOptions { attempt_silence: Duration::ZERO };
-        background.spawn(runvoy.clone().tend(config.reconcile_every, first));
+        let options =
+            ReconcileOptions { alone_since: Some(SystemClock.now()), ..ReconcileOptions::default() };
+        background.spawn(runvoy.clone().tend(config.reconcile_every, options));
         let reload = Arc::new(Notify::new());
         if let Some(policies) = policies {
             background.spawn(policies.follow(runvoy.clone(), Arc::clone(&reload)));

@@ -16,7 +16,7 @@ pub enum AuditKind {
     Allowed,
     /// Somebody was not allowed to do something.
     Denied,
-    /// What became of a run.
+    /// What became of a run, or of a claim.
     Outcome,
 }
 
@@ -38,7 +38,7 @@ pub struct AuditEvent {
     pub at: Timestamp,
     /// In which request.
     pub request_id: RequestId,
-    /// Who; for an outcome, who asked for the run.
+    /// Who; for an outcome, who asked for it.
     pub user: Email,
     /// From where, where that is known.
     pub address: Option<IpAddr>,

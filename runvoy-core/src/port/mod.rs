@@ -16,7 +16,7 @@ mod resource;
 mod store_error;
 mod trace_log;
 
-pub use crate::account::{Account, AccountClaim, ClaimOutcome, KeyState, NewClaim, User};
+pub use crate::account::{Account, AccountClaim, ClaimOutcome, KeyExpiry, KeyState, NewClaim, User};
 pub use audit_log::{AuditEvent, AuditKind, AuditLog};
 pub use authorizer::{
     Action, Authorizer, AuthorizerError, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext,

@@ -102,20 +102,19 @@ impl Runvoy {
         Ok(())
     }
 
-    /// Records that other policies are about to be put in force, by the system itself.
-    pub async fn record_policy_reload(&self, files: &str) -> Result<(), Error> {
-        self.append(AuditEvent {
+    /// What the system itself is about to do.
+    pub(crate) fn system_event(&self, action: &str, resource: Resource<'_>, detail: String) -> AuditEvent {
+        AuditEvent {
             at: self.inner.clock.now(),
             request_id: RequestContext::internal().request_id,
             user: Email::system(),
             address: None,
             kind: AuditKind::Allowed,
-            action: "reload_policies".to_owned(),
-            resource: Resource::System.to_string(),
+            action: action.to_owned(),
+            resource: resource.to_string(),
             policy: None,
-            detail: Some(files.to_owned()),
-        })
-        .await
+            detail: Some(detail),
+        }
     }
 
     /// Records that a decision is about an execution of earlier: the one that it names was never made.

@@ -91,7 +91,7 @@ impl Follow {
     /// The next thing to tell, waiting for it. Cancel-safe: what was not told is told next.
     ///
     /// An error of [`Error::Unauthenticated`] once the reader's key is worthless: at once where it was made so by this
-    /// process, else within [`limits::KEY_RECHECK`](crate::limits::KEY_RECHECK).
+    /// process, at the next look by itself where it expired, else within [`limits::KEY_RECHECK`](crate::limits::KEY_RECHECK).
     ///
     /// `None` after the end, and when the service drains: then [`cursor`](Self::cursor) tells where to go on.
     pub async fn next(&mut self) -> Result<Option<FollowItem>, Error> {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{Caller, Error, Runvoy};
 use crate::execution::{Execution, Patch, StopOrder};
-use crate::id::IdPrefix;
+use crate::id::{ExecutionId, IdPrefix};
 use crate::port::{Action, Claim, Resource};
 use crate::state::{Reason, Status};
 
@@ -37,7 +37,8 @@ impl Runvoy {
             return Ok(KillOutcome::AlreadyOver(record));
         }
         self.record(granted, None, None).await?;
-        self.order_stop(caller, record, grace).await
+        let (this, caller) = (self.clone(), caller.clone());
+        self.although_the_caller_goes(async move { this.order_stop(&caller, record, grace).await }).await
     }
 
     pub(crate) async fn order_stop(
@@ -46,20 +47,12 @@ impl Runvoy {
         mut record: Execution,
         grace: Option<Duration>,
     ) -> Result<KillOutcome, Error> {
-        let now = self.inner.clock.now();
-        let order = StopOrder { by: caller.user.clone(), at: now, grace: grace.map(|grace| grace.as_secs()) };
-        let noted =
-            Patch { stop: Some(order), request_id: Some(caller.context.request_id), ..Patch::default() };
+        let noted = self.stop_noted(caller, grace);
         // Each round either applies the change or finds a later status, so a few rounds reach the last one.
         for _ in 0..4 {
             let from = record.status;
             let patch = match from {
-                Status::Queued => Patch {
-                    status: Some(Status::Stopped),
-                    reason: Some(Reason::Killed),
-                    completed_at: Some(now),
-                    ..noted.clone()
-                },
+                Status::Queued => self.killed_in_line(&noted),
                 Status::Starting | Status::Running => {
                     Patch { status: Some(Status::Terminating), ..noted.clone() }
                 }
@@ -82,6 +75,29 @@ impl Runvoy {
             }
         }
         Ok(KillOutcome::AlreadyOver(record))
+    }
+
+    /// Who ordered a stop, and when.
+    fn stop_noted(&self, caller: &Caller, grace: Option<Duration>) -> Patch {
+        let (by, at) = (caller.user.clone(), self.inner.clock.now());
+        let order = StopOrder { by, at, grace: grace.map(|grace| grace.as_secs()) };
+        Patch { stop: Some(order), request_id: Some(caller.context.request_id), ..Patch::default() }
+    }
+
+    /// Nothing of it runs, so the order is its end.
+    fn killed_in_line(&self, noted: &Patch) -> Patch {
+        Patch {
+            status: Some(Status::Stopped),
+            reason: Some(Reason::Killed),
+            completed_at: Some(self.inner.clock.now()),
+            ..noted.clone()
+        }
+    }
+
+    /// Ends an execution that has not begun; one that has stays as it is.
+    pub(crate) async fn kill_in_line(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, Error> {
+        let patch = self.killed_in_line(&self.stop_noted(caller, None));
+        self.finish(id, &[Status::Queued], &patch).await
     }
 
     /// Delivers a recorded order; a failure is left to `reconcile`, since the order stands.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Caller, Error, Runvoy};
-use crate::execution::{LockUse, Patch};
+use crate::execution::{Execution, LockUse, Patch};
 use crate::id::{Email, LockName};
 use crate::locks::{Holder, LockAnswer, LockCommand, LockDocument};
-use crate::port::{Action, Resource, TaskState};
+use crate::port::{Action, Resource, TaskState, Transition};
+use crate::state::Status;
 
 /// A lock, with when its holder was last seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,40 +90,62 @@ impl Runvoy {
         let not_held = || Error::NotFound { what: format!("a holder of the lock {name}") };
         let holder = lock.holder.clone().ok_or_else(not_held)?;
         self.record(granted, None, Some(&format!("held by execution {}", holder.execution))).await?;
-        match how {
-            ForcedRelease::StopHolder => self.stop_holder(caller, name, &holder).await?,
-            ForcedRelease::Abandon => self.abandon(caller.user(), name, &holder).await?,
-        }
-        Ok(holder)
+        let (this, caller, name) = (self.clone(), caller.clone(), name.clone());
+        self.although_the_caller_goes(async move {
+            match how {
+                ForcedRelease::StopHolder => this.stop_holder(&caller, &name, &holder).await?,
+                ForcedRelease::Abandon => this.abandon(&caller, &name, &holder).await?,
+            }
+            Ok(holder)
+        })
+        .await
     }
 
     async fn stop_holder(&self, caller: &Caller, name: &LockName, holder: &Holder) -> Result<(), Error> {
-        let store = Error::store("the execution store");
-        match self.inner.executions.get(holder.execution).await.map_err(store)? {
-            Some(record) if !record.status.is_terminal() => {
-                self.order_stop(caller, record, None).await.map(|_| ())
-            }
-            // Nobody runs under it: it only was not freed yet.
-            _ => {
-                let next = self.release(name, holder.token).await?;
-                self.pass_on(name, next).await
-            }
+        if let Some(record) = self.holding(holder).await? {
+            return self.order_stop(caller, record, None).await.map(|_| ());
         }
+        // Nobody runs under it: it only was not freed yet.
+        let next = self.release(name, holder.token).await?;
+        self.pass_on_or_leave(name, next).await;
+        Ok(())
     }
 
-    async fn abandon(&self, by: &Email, name: &LockName, holder: &Holder) -> Result<(), Error> {
-        let store = Error::store("the execution store");
-        if let Some(record) = self.inner.executions.get(holder.execution).await.map_err(store)?
-            && let Some(lock) = record.lock.filter(|_| !record.status.is_terminal())
-        {
-            let lock = LockUse { abandoned_by: Some(by.clone()), ..lock };
-            let noted = Patch { lock: Some(lock), ..Patch::default() };
-            self.transition(record.id, &[record.status], &noted).await?;
+    async fn abandon(&self, caller: &Caller, name: &LockName, holder: &Holder) -> Result<(), Error> {
+        let mut record = self.holding(holder).await?;
+        if let Some(id) = record.as_ref().filter(|record| record.status == Status::Queued).map(|one| one.id) {
+            // Its turn has not begun: what would be left to run begins no more.
+            record = Some(self.kill_in_line(caller, id).await?);
+        }
+        if let Some(record) = record {
+            self.mark_abandoned(record, caller.user()).await?;
         }
         let answer = self.lock_command(name, LockCommand::Abandon { token: holder.token }).await?;
         if let LockAnswer::Released { next } = answer {
-            self.wake_line(name).await?;
-            self.pass_on(name, next).await?;
+            self.wake_line(name).await;
+            self.pass_on_or_leave(name, next).await;
+        }
+        Ok(())
+    }
+
+    /// The execution that holds a lock, unless it is over.
+    async fn holding(&self, holder: &Holder) -> Result<Option<Execution>, Error> {
+        let store = Error::store("the execution store");
+        let record = self.inner.executions.get(holder.execution).await.map_err(store)?;
+        Ok(record.filter(|record| !record.status.is_terminal()))
+    }
+
+    async fn mark_abandoned(&self, mut record: Execution, by: &Email) -> Result<(), Error> {
+        // Each round either writes the mark or finds a later status, so a few rounds reach the last one.
+        for _ in 0..4 {
+            let is_over = record.status.is_terminal();
+            let Some(lock) = record.lock.clone().filter(|_| !is_over) else { break };
+            let lock = LockUse { abandoned_by: Some(by.clone()), ..lock };
+            let noted = Patch { lock: Some(lock), ..Patch::default() };
+            match self.try_transition(record.id, &[record.status], &noted).await? {
+                Transition::Applied(_) => break,
+                Transition::Refused(later) => record = *later,
+            }
         }
         Ok(())
     }

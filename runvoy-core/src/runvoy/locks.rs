@@ -61,7 +61,7 @@ impl Runvoy {
                 let record = match authorized {
                     Authorized::JustNow(request) => {
                         let (record, next) = self.begin_turn(record, &holder, request).await?;
-                        self.pass_on(&lock.name, next).await?;
+                        self.pass_on_or_leave(&lock.name, next).await;
                         record
                     }
                     Authorized::Earlier => {
@@ -131,11 +131,18 @@ impl Runvoy {
             // Somebody else has begun its turn, or it has ended.
             Transition::Refused(record) => *record,
         };
-        if !record.status.is_terminal() {
+        if keeps(&record, holder) {
             return Ok((record, None));
         }
         let next = self.release(&lock.name, holder.token).await?;
         Ok((record, next))
+    }
+
+    /// [`pass_on`](Self::pass_on) for whoever has an answer of their own to give: what fails is left to the next pass.
+    pub(crate) async fn pass_on_or_leave(&self, name: &LockName, next: Option<Holder>) {
+        if let Err(error) = self.pass_on(name, next).await {
+            tracing::warn!(lock.name = %name, error = %super::error_chain(&error), "lock not passed on yet");
+        }
     }
 
     /// The lock has a new holder: it starts, or passes the lock on, until one starts or nobody waits.
@@ -162,17 +169,28 @@ impl Runvoy {
         };
         match record.status {
             Status::Queued => Ok(self.begin_turn(&record, holder, None).await?.1),
-            status if status.is_terminal() => self.release(name, holder.token).await,
-            _ => Ok(None),
+            _ if keeps(&record, holder) => Ok(None),
+            _ => self.release(name, holder.token).await,
         }
     }
 
     /// Lets go of what an ended execution held or waited for, and starts who is next. Idempotent.
-    pub(crate) async fn free_lock(&self, record: &Execution) -> Result<(), Error> {
-        let Some(lock) = &record.lock else { return Ok(()) };
+    ///
+    /// The end is written down whatever happens here: what fails is left to the next pass.
+    pub(crate) async fn free_lock(&self, record: &Execution) {
+        let Some(lock) = &record.lock else { return };
+        if let Err(error) = self.try_to_free(lock, record.id).await {
+            tracing::warn!(
+                execution.id = %record.id, lock.name = %lock.name,
+                error = %super::error_chain(&error), "lock not freed yet"
+            );
+        }
+    }
+
+    async fn try_to_free(&self, lock: &LockUse, id: ExecutionId) -> Result<(), Error> {
         let token = match lock.token {
             Some(token) => token,
-            None => match self.leave(&lock.name, record.id).await? {
+            None => match self.leave(&lock.name, id).await? {
                 Some(holder) => holder.token,
                 None => return Ok(()),
             },
@@ -184,7 +202,7 @@ impl Runvoy {
     pub(crate) async fn release(&self, name: &LockName, token: u64) -> Result<Option<Holder>, Error> {
         match self.lock_command(name, LockCommand::Release { token }).await? {
             LockAnswer::Released { next } => {
-                self.wake_line(name).await?;
+                self.wake_line(name).await;
                 Ok(next)
             }
             _ => Ok(None),
@@ -195,16 +213,22 @@ impl Runvoy {
     pub(crate) async fn leave(&self, name: &LockName, id: ExecutionId) -> Result<Option<Holder>, Error> {
         match self.lock_command(name, LockCommand::Leave { execution: id }).await? {
             LockAnswer::Holds(holder) => Ok(Some(holder)),
-            LockAnswer::Left => self.wake_line(name).await.map(|()| None),
+            LockAnswer::Left => {
+                self.wake_line(name).await;
+                Ok(None)
+            }
             _ => Ok(None),
         }
     }
 
-    /// Everybody who waits has another place now, and their followers want to know.
-    pub(crate) async fn wake_line(&self, name: &LockName) -> Result<(), Error> {
-        let lock = self.inner.locks.show(name).await.map_err(Error::store("the lock store"))?;
-        lock.waiters.iter().for_each(|waiter| self.inner.changes.wake(waiter.execution));
-        Ok(())
+    /// Everybody who waits has another place now, and their followers want to know; they look by themselves, too.
+    pub(crate) async fn wake_line(&self, name: &LockName) {
+        match self.inner.locks.show(name).await {
+            Ok(lock) => lock.waiters.iter().for_each(|waiter| self.inner.changes.wake(waiter.execution)),
+            Err(error) => {
+                tracing::debug!(lock.name = %name, error = %super::error_chain(&error), "line not told");
+            }
+        }
     }
 
     pub(crate) async fn lock_command(
@@ -302,6 +326,13 @@ impl Runvoy {
         let patch = self.ended(Reason::QueueTimeout, detail);
         self.finish(record.id, &[Status::Queued], &patch).await
     }
+}
+
+/// Whether an execution runs under this grant. One that lost its grant and was asked for again too late runs under
+/// another, and has no use for this one.
+fn keeps(record: &Execution, holder: &Holder) -> bool {
+    let token = record.lock.as_ref().and_then(|lock| lock.token);
+    !record.status.is_terminal() && token == Some(holder.token)
 }
 
 /// What policies may look at of a run.

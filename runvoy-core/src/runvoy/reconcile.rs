@@ -1,6 +1,7 @@
 //! What a crash left, and who mends it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
@@ -21,14 +22,21 @@ const CONCURRENCY: usize = 16;
 /// How a pass goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReconcileOptions {
-    /// How long the owner of a start attempt is left alone. Zero for whoever knows that there is no other: a
-    /// server that has just locked its data directory.
+    /// How long the owner of a start attempt is left alone.
     pub attempt_silence: Duration,
+    /// Of what was begun before then, nobody is at it any more: for a server that locked its data directory then.
+    pub alone_since: Option<Timestamp>,
 }
 
 impl Default for ReconcileOptions {
     fn default() -> Self {
-        Self { attempt_silence: limits::ATTEMPT_SILENCE }
+        Self { attempt_silence: limits::ATTEMPT_SILENCE, alone_since: None }
+    }
+}
+
+impl ReconcileOptions {
+    fn is_left_behind(&self, begun: Timestamp, now: Timestamp) -> bool {
+        self.alone_since.is_some_and(|since| begun < since) || elapsed(begun, now) >= self.attempt_silence
     }
 }
 
@@ -64,11 +72,11 @@ impl Runvoy {
     /// Finishes what somebody left half done. Safe at any time, from anywhere, any number of times at once.
     ///
     /// One execution that cannot be mended now does not keep the others waiting: it is counted and left for the next
-    /// pass. Only a store that cannot list is an error.
+    /// pass. Only a store that cannot list is an error; what does not need that store is mended all the same.
     pub async fn reconcile(&self, options: ReconcileOptions) -> Result<ReconcileReport, Error> {
         let mut report = ReconcileReport::default();
         let mut live = HashSet::new();
-        let placed = self.in_lines().await?;
+        let placed = self.in_lines().await;
         let mut query =
             ListQuery { statuses: Some(Status::LIVE.to_vec()), limit: limits::PAGE, ..ListQuery::default() };
         loop {
@@ -76,15 +84,15 @@ impl Runvoy {
             let page = self.inner.executions.list(&query).await.map_err(store)?;
             live.extend(page.executions.iter().map(|record| record.id));
             let next = page.next;
-            self.reconcile_page(page.executions, &placed, options, &mut report).await;
+            self.reconcile_page(page.executions, placed.as_ref().ok(), options, &mut report).await;
             match next {
                 Some(next) => query.after = Some(next),
                 None => break,
             }
         }
-        self.reconcile_locks(&live, &mut report).await?;
+        let locks = self.reconcile_locks(&live, &mut report).await;
         self.record_owed_outcomes(options, &mut report).await?;
-        Ok(report)
+        placed.and(locks).map(|()| report)
     }
 
     /// Whoever ended an execution died before its outcome was in the audit log.
@@ -97,7 +105,7 @@ impl Runvoy {
         let now = self.inner.clock.now();
         let is_late = |record: &&Execution| {
             // Another process may be at it.
-            record.completed_at.is_none_or(|at| elapsed(at, now) >= options.attempt_silence)
+            record.completed_at.is_none_or(|at| options.is_left_behind(at, now))
         };
         for record in owed.iter().filter(is_late) {
             if let Err(error) = self.record_outcome(record).await {
@@ -125,17 +133,30 @@ impl Runvoy {
         report: &mut ReconcileReport,
     ) -> Result<(), Error> {
         let locks = self.inner.locks.list().await.map_err(Error::store("the lock store"))?;
-        for (name, lock) in locks {
-            match self.mend_lock(&name, &lock, live).await {
-                Ok(true) => report.handed_over += 1,
-                Ok(false) => {}
-                Err(error) => {
-                    report.failed += 1;
-                    tracing::warn!(lock.name = %name, error = %super::error_chain(&error), "lock not mended yet");
-                }
+        let mending = locks.into_iter().map(|(name, lock)| self.try_to_mend_lock(name, lock, live).boxed());
+        let mended: Vec<_> = stream::iter(mending).buffer_unordered(CONCURRENCY).collect().await;
+        for handed_over in mended {
+            match handed_over {
+                Some(true) => report.handed_over += 1,
+                Some(false) => {}
+                None => report.failed += 1,
             }
         }
         Ok(())
+    }
+
+    async fn try_to_mend_lock(
+        &self,
+        name: LockName,
+        lock: Arc<LockDocument>,
+        live: &HashSet<ExecutionId>,
+    ) -> Option<bool> {
+        let mended = self.mend_lock(&name, &lock, live).await;
+        mended
+            .inspect_err(|error| {
+                tracing::warn!(lock.name = %name, error = %super::error_chain(error), "lock not mended yet");
+            })
+            .ok()
     }
 
     async fn mend_lock(
@@ -168,7 +189,7 @@ impl Runvoy {
     async fn reconcile_page(
         &self,
         records: Vec<Execution>,
-        placed: &HashSet<ExecutionId>,
+        placed: Option<&HashSet<ExecutionId>>,
         options: ReconcileOptions,
         report: &mut ReconcileReport,
     ) {
@@ -197,7 +218,7 @@ impl Runvoy {
         &self,
         record: Execution,
         state: TaskState,
-        placed: &HashSet<ExecutionId>,
+        placed: Option<&HashSet<ExecutionId>>,
         options: ReconcileOptions,
     ) -> Option<Mended> {
         let mended = self.mend(&record, &state, placed, options).await;
@@ -223,7 +244,7 @@ impl Runvoy {
         &self,
         record: &Execution,
         state: &TaskState,
-        placed: &HashSet<ExecutionId>,
+        placed: Option<&HashSet<ExecutionId>>,
         options: ReconcileOptions,
     ) -> Result<Mended, Error> {
         let settled = self.settle(record, state).await?;
@@ -249,7 +270,7 @@ impl Runvoy {
     async fn mend_queued(
         &self,
         record: &Execution,
-        placed: &HashSet<ExecutionId>,
+        placed: Option<&HashSet<ExecutionId>>,
         options: ReconcileOptions,
     ) -> Result<Mended, Error> {
         let now = self.inner.clock.now();
@@ -258,7 +279,8 @@ impl Runvoy {
             let record = self.give_up_waiting(record).await?;
             return Ok(if record.status.is_terminal() { Mended::GivenUp } else { Mended::Nothing });
         }
-        if placed.contains(&record.id) || elapsed(record.attempted_at, now) < options.attempt_silence {
+        let is_in_line = placed.is_none_or(|placed| placed.contains(&record.id));
+        if is_in_line || !options.is_left_behind(record.attempted_at, now) {
             return Ok(Mended::Nothing);
         }
         // Recorded, and then nobody asked for its lock; who has come to it since gets the same answer again.
@@ -273,10 +295,10 @@ impl Runvoy {
         if elapsed(record.created_at, now) > self.inner.config.start_timeout {
             let why = "the task did not start in time; look at the executor and run it again";
             let record = self.give_up_start(record.id, why).await?;
-            let record = self.after_start(record).await?;
+            let record = self.after_start(record).await;
             return Ok(if record.status.is_terminal() { Mended::GivenUp } else { Mended::Nothing });
         }
-        if elapsed(record.attempted_at, now) < options.attempt_silence {
+        if !options.is_left_behind(record.attempted_at, now) {
             return Ok(Mended::Nothing);
         }
         // Takes the attempt over, so that the next pass leaves it alone for a while.
@@ -288,7 +310,7 @@ impl Runvoy {
         match self.stored_request(record.id).await? {
             Some(request) => {
                 let record = self.start(&record, request).await?;
-                let record = self.after_start(record).await?;
+                let record = self.after_start(record).await;
                 Ok(if record.status.is_terminal() { Mended::GivenUp } else { Mended::Started })
             }
             None => Ok(Mended::Nothing),

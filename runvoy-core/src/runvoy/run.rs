@@ -127,7 +127,7 @@ impl Runvoy {
             Status::Starting => match self.stored_request(record.id).await? {
                 Some(request) => {
                     let record = self.start(&record, request).await?;
-                    self.after_start(record).await
+                    Ok(self.after_start(record).await)
                 }
                 None => self.get_record(record.id).await,
             },

@@ -33,11 +33,11 @@ impl Runvoy {
     }
 
     /// A start that ended its execution gives the lock to whoever is next.
-    pub(crate) async fn after_start(&self, record: Execution) -> Result<Execution, Error> {
+    pub(crate) async fn after_start(&self, record: Execution) -> Execution {
         if record.status.is_terminal() {
-            self.free_lock(&record).await?;
+            self.free_lock(&record).await;
         }
-        Ok(record)
+        record
     }
 
     /// Ends an execution whose command has not been claimed; one that has been stays as it is. Does not free its lock:
@@ -93,12 +93,13 @@ impl Runvoy {
     ) -> Result<Execution, Error> {
         let record = self.end(id, from, patch).await?;
         if record.status.is_terminal() {
-            self.free_lock(&record).await?;
+            self.free_lock(&record).await;
         }
         Ok(record)
     }
 
-    /// Writes a terminal status, and what became of the run, once.
+    /// Writes a terminal status, and what became of the run, once. An outcome that the audit log does not take now is
+    /// owed to it, and paid by [`reconcile`](Runvoy::reconcile).
     pub(crate) async fn end(
         &self,
         id: ExecutionId,
@@ -108,7 +109,9 @@ impl Runvoy {
         let _telling = self.inner.telling.begin(id);
         match self.try_transition(id, from, patch).await? {
             Transition::Applied(record) => {
-                self.record_outcome(&record).await?;
+                if let Err(error) = self.record_outcome(&record).await {
+                    tracing::warn!(execution.id = %id, error = %super::error_chain(&error), "outcome not recorded yet");
+                }
                 Ok(*record)
             }
             Transition::Refused(record) => Ok(*record),

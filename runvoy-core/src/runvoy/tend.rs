@@ -20,12 +20,12 @@ impl Runvoy {
     /// Takes the executor's news as they come, and makes a pass of [`reconcile`](Self::reconcile) at once and then every
     /// `every`; every hour it anchors the audit log in a checkpoint. Never ends: spawn it beside a server, and drop it to stop.
     ///
-    /// The first pass goes about it as `first` says. A platform that pushes its news elsewhere (to a function of its own,
+    /// Passes go about it as `options` say. A platform that pushes its news elsewhere (to a function of its own,
     /// say) needs no tending.
-    pub async fn tend(self, every: Duration, first: ReconcileOptions) {
+    pub async fn tend(self, every: Duration, options: ReconcileOptions) {
         tokio::join!(
             self.hear(),
-            self.mend_every(every, first),
+            self.mend_every(every, options),
             self.checkpoint_every(CHECKPOINTS),
             self.keep_people_every(PEOPLE),
         );
@@ -59,17 +59,13 @@ impl Runvoy {
         }
     }
 
-    async fn mend_every(&self, every: Duration, first: ReconcileOptions) {
-        let mut options = first;
+    async fn mend_every(&self, every: Duration, options: ReconcileOptions) {
         let mut tick = tokio::time::interval(every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
             match self.reconcile(options).await {
-                Ok(report) => {
-                    options = ReconcileOptions::default();
-                    tracing::debug!(?report, "reconciled");
-                }
+                Ok(report) => tracing::debug!(?report, "reconciled"),
                 Err(error) => tracing::warn!(error = %error_chain(&error), "not reconciled"),
             }
         }

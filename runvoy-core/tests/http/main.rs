@@ -20,6 +20,7 @@ mod failures;
 mod limits;
 mod locks;
 mod logs;
+mod meanwhile;
 mod people;
 mod rates;
 mod server;

@@ -1,22 +1,26 @@
-//! Who does what next: the service's part of the protocol, and everything that may happen to it.
+//! Everything that may happen, in every order, and what must hold whatever happens.
 
-use std::sync::LazyLock;
-
-use jiff::Timestamp;
-use runvoy_core::id::Email;
-use runvoy_core::locks::{LockAnswer, LockCommand, WhenHeld, step};
-use runvoy_core::port::Claim;
 use stateright::{Model, Property};
 
 use crate::heal;
-use crate::world::{CLIENTS, Status, Work, World, client_of, id_of};
+use crate::world::{Status, Work, World};
 use crate::{NEVER_TWO, NOBODY_FORGOTTEN};
 
 /// Processes that may be in the middle of something for a pass over the records to begin something else.
 const AT_ONCE: usize = 2;
 
-/// Who asks; of no matter here, and costly to parse.
-static USER: LazyLock<Email> = LazyLock::new(|| "dev@acme.test".parse().unwrap());
+/// A mistake that the model has to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// The lock is freed, and given to the next in a second write.
+    HandOffInTwoWrites,
+    /// Who is denied lets go of the lock, also when it was started meanwhile.
+    DenialReleasesAlways,
+    /// Who is killed lets go of the lock before its gate is closed.
+    ReleaseBeforeRevoke,
+    /// Who loses the lock before its turn begins only has a mark, which the beginning wipes.
+    AbandonEndsNobody,
+}
 
 /// How much may go wrong in one story.
 #[derive(Clone, Copy, Debug)]
@@ -24,27 +28,19 @@ pub(crate) struct Protocol {
     pub(crate) crashes: u8,
     pub(crate) kills: u8,
     pub(crate) revocations: u8,
+    /// Times the lock may be taken from a holder that may still run.
+    pub(crate) abandons: u8,
+    /// Whether the last client would rather fail than wait.
+    pub(crate) last_fails: bool,
     /// Times that a task may be started.
     pub(crate) starts: u8,
-    /// Seeded: the lock is freed, and given to the next in a second write.
-    pub(crate) hand_off_in_two_writes: bool,
-    /// Seeded: who is denied lets go of the lock, also when it was started meanwhile.
-    pub(crate) deny_releases_always: bool,
-    /// Seeded: who is killed lets go of the lock before its gate is closed.
-    pub(crate) release_before_revoke: bool,
+    /// What was done wrong on purpose.
+    pub(crate) seeded: Option<Bug>,
 }
 
 impl Default for Protocol {
     fn default() -> Self {
-        Self {
-            crashes: 0,
-            kills: 0,
-            revocations: 0,
-            starts: 1,
-            hand_off_in_two_writes: false,
-            deny_releases_always: false,
-            release_before_revoke: false,
-        }
+        Self { crashes: 0, kills: 0, revocations: 0, abandons: 0, last_fails: false, starts: 1, seeded: None }
     }
 }
 
@@ -65,8 +61,10 @@ pub(crate) enum Event {
     NeverClaims(usize),
     /// A command ends.
     Exit(usize),
-    /// Somebody kills an execution, or takes the lock from it.
+    /// Somebody kills an execution, or the holder of the lock.
     Kill(usize),
+    /// Somebody takes the lock from its holder, which may still run.
+    Abandon { client: usize, token: u64 },
     /// Whoever asked for it is known no more.
     Revoke(usize),
     /// News of a task, or a pass over the records, finds something to do.
@@ -78,8 +76,8 @@ impl Model for Protocol {
     type Action = Event;
 
     fn init_states(&self) -> Vec<World> {
-        let Self { crashes, kills, revocations, .. } = *self;
-        vec![World { crashes, kills, revocations, ..World::default() }]
+        let Self { crashes, kills, revocations, abandons, .. } = *self;
+        vec![World { crashes, kills, abandons, revocations, ..World::default() }]
     }
 
     fn actions(&self, world: &World, events: &mut Vec<Event>) {
@@ -104,6 +102,9 @@ impl Model for Protocol {
             if execution.status == Status::Queued && !execution.revoked {
                 events.extend((world.revocations > 0).then_some(Event::Revoke(client)));
             }
+        }
+        if let Some((client, token)) = world.holder() {
+            events.extend((world.abandons > 0).then_some(Event::Abandon { client, token }));
         }
         if world.works.len() < AT_ONCE {
             events.extend(self.to_mend(world).into_iter().map(Event::Mend));
@@ -141,6 +142,10 @@ impl Model for Protocol {
                 world.kills -= 1;
                 self.kill(&mut world, client);
             }
+            Event::Abandon { client, token } => {
+                world.abandons -= 1;
+                world.begin(Work::Abandon { client, token });
+            }
             Event::Revoke(client) => {
                 world.revocations -= 1;
                 revoke(&mut world, client);
@@ -153,7 +158,7 @@ impl Model for Protocol {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(NEVER_TWO, |_, world: &World| {
-                world.executions.iter().filter(|execution| execution.can_run()).count() <= 1
+                world.executions.iter().filter(|one| one.can_run() && !one.abandoned).count() <= 1
             }),
             Property::always("a command runs once", |_, world: &World| {
                 world.executions.iter().all(|execution| execution.runs <= 1)
@@ -164,7 +169,9 @@ impl Model for Protocol {
             }),
             Property::always("whoever runs holds the lock", |_, world: &World| {
                 let mut all = world.executions.iter().enumerate();
-                all.all(|(client, one)| !one.running || world.holder().is_some_and(|(who, _)| who == client))
+                all.all(|(client, one)| {
+                    !one.running || one.abandoned || world.holder().is_some_and(|(who, _)| who == client)
+                })
             }),
             Property::always("whoever is revoked in line never runs", |_, world: &World| {
                 let mut all = world.executions.iter();
@@ -189,148 +196,8 @@ impl Model for Protocol {
     }
 }
 
-impl Protocol {
-    /// What a pass of `reconcile`, or the news of a task, would go about.
-    pub(crate) fn to_mend(self, world: &World) -> Vec<Work> {
-        let mut works = Vec::new();
-        for (client, execution) in world.executions.iter().enumerate() {
-            let holds = world.holder().is_some_and(|(who, _)| who == client);
-            match execution.status {
-                Status::Queued if !holds && !world.waits_in_line(client) => {
-                    works.push(Work::Acquire { client, again: true });
-                }
-                Status::Starting | Status::Terminating if execution.exited => {
-                    works.push(Work::End { client });
-                }
-                Status::Starting if execution.gate.decided().is_none() => {
-                    let again = execution.pending == 0 || execution.starts < self.starts;
-                    works.extend(again.then_some(Work::Start { client }));
-                }
-                Status::Terminating => works.push(Work::Stop { client }),
-                Status::Ended if world.waits_in_line(client) => works.push(Work::Leave { client }),
-                _ => {}
-            }
-        }
-        if let Some((client, token)) = world.holder()
-            && matches!(world.executions[client].status, Status::None | Status::Queued | Status::Ended)
-        {
-            works.push(Work::GiveTurn { client, token });
-        }
-        works.retain(|work| !world.works.contains(work));
-        works
-    }
-
-    /// Does one step of a process, and says what it goes on with.
-    pub(crate) fn effect(self, world: &mut World, work: Work) -> Option<Work> {
-        match work {
-            Work::Acquire { client, again } => acquire(world, client, again),
-            Work::Begin { client, token } => begin(world, client, token),
-            Work::Start { client } => {
-                world.executions[client].starts += 1;
-                world.executions[client].pending += 1;
-                None
-            }
-            Work::GiveTurn { client, token } => give_turn(world, client, token),
-            Work::Deny { client, token } => {
-                end(world, client, &[Status::Queued]);
-                // Unless somebody else has begun its turn meanwhile.
-                let has_ended = world.executions[client].status == Status::Ended;
-                (has_ended || self.deny_releases_always).then_some(Work::Release { token })
-            }
-            Work::Release { token } if self.hand_off_in_two_writes => free_only(world, token),
-            Work::Release { token } => match ask(world, &LockCommand::Release { token }) {
-                LockAnswer::Released { next: Some(next) } => {
-                    Some(Work::GiveTurn { client: client_of(next.execution), token: next.token })
-                }
-                _ => None,
-            },
-            Work::Promote => promote(world),
-            Work::Free { client } => match world.executions[client].token {
-                Some(token) => Some(Work::Release { token }),
-                None => Some(Work::Leave { client }),
-            },
-            Work::Leave { client } => match ask(world, &LockCommand::Leave { execution: id_of(client) }) {
-                LockAnswer::Holds(holder) => Some(Work::Release { token: holder.token }),
-                _ => None,
-            },
-            Work::Stop { client } => match world.executions[client].gate.revoke() {
-                Claim::Revoked => Some(Work::End { client }),
-                Claim::Claimed => None,
-            },
-            Work::End { client } => {
-                let ended = end(world, client, &[Status::Starting, Status::Terminating]);
-                ended.then_some(Work::Free { client })
-            }
-        }
-    }
-
-    fn kill(self, world: &mut World, client: usize) {
-        if end(world, client, &[Status::Queued]) {
-            world.begin(Work::Free { client });
-        } else {
-            world.executions[client].status = Status::Terminating;
-            world.begin(Work::Stop { client });
-            if self.release_before_revoke {
-                world.begin(Work::Free { client });
-            }
-        }
-    }
-}
-
 fn take(world: &mut World, work: Work) {
     world.works.retain(|other| *other != work);
-}
-
-/// Asks the lock, which is core's own code.
-fn ask(world: &mut World, command: &LockCommand) -> LockAnswer {
-    step(&mut world.lock, command, Timestamp::UNIX_EPOCH)
-}
-
-fn acquire(world: &mut World, client: usize, again: bool) -> Option<Work> {
-    let command = LockCommand::Acquire {
-        execution: id_of(client),
-        user: USER.clone(),
-        when_held: WhenHeld::Queue,
-        max_depth: CLIENTS,
-    };
-    match ask(world, &command) {
-        LockAnswer::Granted(holder) if again => Some(Work::GiveTurn { client, token: holder.token }),
-        LockAnswer::Granted(holder) => Some(Work::Begin { client, token: holder.token }),
-        _ => None,
-    }
-}
-
-fn begin(world: &mut World, client: usize, token: u64) -> Option<Work> {
-    let execution = &mut world.executions[client];
-    match execution.status {
-        Status::Queued => {
-            execution.status = Status::Starting;
-            execution.token = Some(token);
-            Some(Work::Start { client })
-        }
-        Status::Ended => Some(Work::Release { token }),
-        _ => None,
-    }
-}
-
-fn give_turn(world: &World, client: usize, token: u64) -> Option<Work> {
-    let execution = &world.executions[client];
-    match execution.status {
-        Status::Queued if execution.revoked => Some(Work::Deny { client, token }),
-        Status::Queued => Some(Work::Begin { client, token }),
-        Status::None | Status::Ended => Some(Work::Release { token }),
-        _ => None,
-    }
-}
-
-/// A compare-and-set of the record.
-fn end(world: &mut World, client: usize, from: &[Status]) -> bool {
-    let execution = &mut world.executions[client];
-    let is_done = from.contains(&execution.status);
-    if is_done {
-        execution.status = Status::Ended;
-    }
-    is_done
 }
 
 pub(crate) fn claim(world: &mut World, client: usize) {
@@ -356,19 +223,4 @@ fn revoke(world: &mut World, client: usize) {
     let execution = &mut world.executions[client];
     execution.revoked = true;
     execution.revoked_in_line = !is_decided;
-}
-
-fn free_only(world: &mut World, token: u64) -> Option<Work> {
-    let held = world.lock.holder.take_if(|holder| holder.token == token);
-    (held.is_some() && !world.lock.waiters.is_empty()).then_some(Work::Promote)
-}
-
-fn promote(world: &mut World) -> Option<Work> {
-    let first = world.lock.waiters.pop_front()?;
-    let client = client_of(first.execution);
-    // As if it had come to a free lock.
-    let line = std::mem::take(&mut world.lock.waiters);
-    let next = acquire(world, client, true);
-    world.lock.waiters = line;
-    next
 }

@@ -36,6 +36,8 @@ pub(crate) struct Execution {
     pub(crate) revoked: bool,
     /// That happened while it waited, before anybody had decided to start it.
     pub(crate) revoked_in_line: bool,
+    /// The lock was taken from it although it may still run.
+    pub(crate) abandoned: bool,
 }
 
 impl Execution {
@@ -58,6 +60,16 @@ pub(crate) enum Work {
     GiveTurn { client: usize, token: u64 },
     /// It may not.
     Deny { client: usize, token: u64 },
+    /// The lock is held, and it does not wait: take the lock from a holder that has ended.
+    FreeIfOver { client: usize, holder: usize, token: u64 },
+    /// The lock is held, and it does not wait.
+    TurnAway { client: usize },
+    /// Somebody takes the lock from its holder: one that has not begun ends.
+    Abandon { client: usize, token: u64 },
+    /// The record of the holder says so.
+    Mark { client: usize, token: u64 },
+    /// The lock goes to whoever is next.
+    TakeAway { token: u64 },
     /// Let go of the lock.
     Release { token: u64 },
     /// The second write of a hand-off that is none.
@@ -81,6 +93,7 @@ pub(crate) struct World {
     pub(crate) works: Vec<Work>,
     pub(crate) crashes: u8,
     pub(crate) kills: u8,
+    pub(crate) abandons: u8,
     pub(crate) revocations: u8,
 }
 

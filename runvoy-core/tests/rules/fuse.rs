@@ -116,16 +116,16 @@ impl KeyStore for Fused<dyn KeyStore> {
         &self,
         email: &Email,
         claim: NewClaim,
-        key_expires_at: Option<Timestamp>,
+        expiry: KeyExpiry,
         request: RequestId,
     ) -> Result<User, StoreError> {
-        self.fuse.call(self.inner.rotate(email, claim, key_expires_at, request)).await
+        self.fuse.call(self.inner.rotate(email, claim, expiry, request)).await
     }
     async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError> {
         self.fuse.call(self.inner.note_uses(uses)).await
     }
-    async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError> {
-        self.fuse.call(self.inner.drop_lapsed(now)).await
+    async fn drop_lapsed(&self, who: &[Email], now: Timestamp) -> Result<Vec<Email>, StoreError> {
+        self.fuse.call(self.inner.drop_lapsed(who, now)).await
     }
     async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError> {
         self.fuse.call(self.inner.revoke(email, request)).await

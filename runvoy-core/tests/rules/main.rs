@@ -15,6 +15,7 @@
 mod crash;
 mod fuse;
 mod hang_up;
+mod outage;
 mod people;
 mod service;
 mod world;
