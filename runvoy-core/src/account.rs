@@ -202,7 +202,10 @@ impl Account {
         request: RequestId,
     ) -> Result<(), StoreError> {
         if self.user.revoked {
-            return Err(StoreError::refused(format!("{} is revoked", self.user.email)));
+            return Err(StoreError::refused(format!(
+                "{} is revoked for good; create a user with another address",
+                self.user.email
+            )));
         }
         self.keep_an_admin(another)?;
         let until = claim.until;

@@ -9,6 +9,7 @@ use super::Context;
 use crate::args::{UsersCommand, UsersCreateArgs, UsersListArgs, UsersRevokeArgs, UsersRotateArgs};
 use crate::client::Document;
 use crate::error::CliError;
+use crate::time::shown as time;
 use crate::{exit, table};
 
 /// The command.
@@ -53,10 +54,6 @@ fn key(user: &UserData) -> String {
     }
 }
 
-fn time(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
-}
-
 async fn create(context: &Context, args: &UsersCreateArgs) -> Result<u8, CliError> {
     let request = CreateUserRequest {
         email: args.email.to_string(),
@@ -82,15 +79,18 @@ fn invite(context: &Context, answer: &Document<InvitationAnswer>, json: bool) ->
     if let Some(warning) = warning {
         context.printer.warn(warning);
     }
-    if json {
-        context.printer.data(&answer.json())?;
+    let printed = if json {
+        context.printer.data(&answer.json())
     } else {
         context.printer.note(&format!(
             "{} fetches the key with `runvoy claim TOKEN`, once and within 15 minutes; the token:",
             user.email
         ));
-        context.printer.data_line(claim_token)?;
-    }
+        context.printer.data_line(claim_token)
+    };
+    // Nobody can read it a second time, and a terminal's log is no place for it.
+    let lost = || format!("the claim token is lost: `runvoy users rotate {}` makes another one", user.email);
+    printed.map_err(|error| context.printer.unwritten(error, &lost()))?;
     Ok(exit::OK)
 }
 
