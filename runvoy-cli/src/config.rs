@@ -64,7 +64,8 @@ impl Config {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => {
                 let what = format!("`{}` cannot be read: {e}", path.display());
-                return Err(CliError::new(Kind::Config, what).hint(REMEDY));
+                return Err(CliError::new(Kind::Config, what)
+                    .hint("make it a readable file, or set RUNVOY_CONFIG to another one"));
             }
         };
         // An empty file is a null document.

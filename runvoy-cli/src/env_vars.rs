@@ -18,7 +18,8 @@ pub(crate) const DOCKER_HOST: &str = "DOCKER_HOST";
 pub(crate) const CA_BUNDLE: &str = "RUNVOY_CA_BUNDLE";
 /// Presets the first admin's key.
 pub(crate) const ADMIN_API_KEY: &str = "RUNVOY_ADMIN_API_KEY";
-/// Tells a server that the preset key is on its standard input: it has taken it out of its environment.
+/// Tells a server that the preset key is on its standard input: it has taken it out of its environment. Holds its process
+/// id, and the terminal that its standard input was.
 #[cfg(all(unix, feature = "local"))]
 pub(crate) const PRESET_ON_STDIN: &str = "RUNVOY_PRESET_ON_STDIN";
 /// What the server logs.

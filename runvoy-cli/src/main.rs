@@ -14,10 +14,13 @@ mod outcome;
 mod output;
 mod playbook;
 mod printer;
+mod progress;
 mod quote;
 mod settings;
 mod signals;
 mod table;
+mod time;
+mod usage;
 mod variables;
 
 use std::process::ExitCode;

@@ -76,11 +76,26 @@ impl Ending<'_> {
         }
     }
 
+    /// Whether the server's words leave nothing to add.
+    fn is_whole_story(&self, detail: &str) -> bool {
+        match self.reason {
+            Some(
+                Reason::TimedOut
+                | Reason::LogLimit
+                | Reason::Lost
+                | Reason::LockHeld
+                | Reason::QueueTimeout
+                | Reason::Denied,
+            ) => true,
+            Some(Reason::StartFailed) => detail.contains("start"),
+            Some(Reason::WorkspaceFailed) => detail.contains("workspace"),
+            _ => false,
+        }
+    }
+
     fn explain(&self, what: &str) -> String {
-        // Of these the server tells the whole story.
-        let told = matches!(self.reason, Some(Reason::TimedOut | Reason::LogLimit | Reason::Lost));
         match self.detail.map(first_line).filter(|detail| !detail.is_empty()) {
-            Some(detail) if told => detail.to_owned(),
+            Some(detail) if self.is_whole_story(detail) => detail.to_owned(),
             Some(detail) => format!("{what}: {detail}"),
             None => what.to_owned(),
         }
@@ -144,6 +159,28 @@ mod tests {
         ];
         for (status, reason, own, want) in cases {
             assert_eq!(code(status, reason, own), (want, true), "{reason} {own:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let line = |reason, detail| {
+            let ending = Ending {
+                status: Status::Failed,
+                reason: Some(reason),
+                detail: Some(detail),
+                exit_code: None,
+            };
+            ending.verdict().line.unwrap()
+        };
+        for (reason, detail) in [
+            (Reason::StartFailed, "the command could not be started: cannot start `x`: no such file"),
+            (Reason::WorkspaceFailed, "the workspace could not be prepared: no space"),
+            (Reason::QueueTimeout, "waited 1 s for the lock `l`, as long as it was to"),
+            (Reason::LockHeld, "the lock `l` is held"),
+            (Reason::Denied, "its turn came, but no policy allows run on system any more"),
+        ] {
+            assert_eq!(line(reason, detail), detail);
         }
     }
 

@@ -25,7 +25,13 @@ pub(crate) struct Chunk {
 #[derive(Debug)]
 pub(crate) struct Output {
     queue: mpsc::Sender<Chunk>,
+    failure: Failure,
+}
+
+#[derive(Debug)]
+struct Failure {
     done: oneshot::Receiver<io::Result<()>>,
+    reader: Reader,
 }
 
 impl Output {
@@ -39,16 +45,21 @@ impl Output {
             let _ = tell.send(result);
         });
         started.map_err(|e| output_error(&e))?;
-        Ok(Self { queue, done })
+        Ok(Self { queue, failure: Failure { done, reader: Reader::of_stdout() } })
     }
 
     /// Waits for room if it is wanted, and for a failure in any case. May be dropped and called again.
     pub(crate) async fn ready(&mut self, room_wanted: bool) -> Result<(), CliError> {
         tokio::select! {
             biased;
-            error = failure(&mut self.done) => Err(error),
+            error = self.failure.wait() => Err(error),
             Ok(_) = self.queue.reserve(), if room_wanted => Ok(()),
         }
+    }
+
+    /// Waits until stdout cannot be written, or nobody reads it any more. May be dropped and called again.
+    pub(crate) async fn failed(&mut self) -> CliError {
+        self.failure.wait().await
     }
 
     /// Puts a chunk on its way, after [`Self::ready`] with room.
@@ -59,28 +70,85 @@ impl Output {
     /// Puts a chunk on its way, when there is room.
     pub(crate) async fn write(&mut self, chunk: Chunk) -> Result<(), CliError> {
         if self.queue.send(chunk).await.is_err() {
-            return Err(failure(&mut self.done).await);
+            return Err(self.failure.wait().await);
         }
         Ok(())
     }
 
     /// Waits until everything is out.
     pub(crate) async fn close(self) -> Result<(), CliError> {
-        let Self { queue, done } = self;
+        let Self { queue, failure } = self;
         drop(queue);
-        match done.await {
+        match failure.done.await {
             Ok(Err(e)) => Err(output_error(&e)),
             _ => Ok(()),
         }
     }
 }
 
-/// Waits until stdout cannot be written.
-async fn failure(done: &mut oneshot::Receiver<io::Result<()>>) -> CliError {
-    match done.await {
-        Ok(Err(e)) => output_error(&e),
-        // The thread ends without an error only after the queue was closed.
-        _ => std::future::pending().await,
+impl Failure {
+    async fn wait(&mut self) -> CliError {
+        tokio::select! {
+            done = &mut self.done => match done {
+                Ok(Err(e)) => output_error(&e),
+                // The thread ends without an error only after the queue was closed.
+                _ => std::future::pending().await,
+            },
+            () = self.reader.gone() => CliError::pipe_closed(),
+        }
+    }
+}
+
+/// Between two looks whether anybody still waits for the news.
+#[cfg(unix)]
+const LOOK: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// The other end of stdout, where that is a pipe: a command that says nothing would not notice that it is closed.
+#[derive(Debug)]
+struct Reader(Option<oneshot::Receiver<()>>);
+
+impl Reader {
+    /// Watches it from a thread of its own; without one, the next write tells.
+    fn of_stdout() -> Self {
+        let (tell, gone) = oneshot::channel();
+        #[cfg(unix)]
+        let _ = thread::Builder::new().name("reader".into()).spawn(move || watch(tell));
+        #[cfg(not(unix))]
+        drop(tell);
+        Self(Some(gone))
+    }
+
+    /// Waits until it is closed.
+    async fn gone(&mut self) {
+        if let Some(gone) = &mut self.0 {
+            let told = gone.await;
+            self.0 = None;
+            if told.is_ok() {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Until the pipe has no reader, or nobody waits to be told.
+#[cfg(unix)]
+fn watch(tell: oneshot::Sender<()>) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    use std::os::unix::fs::FileTypeExt as _;
+    let is_pipe = |file: &std::fs::File| file.metadata().is_ok_and(|data| data.file_type().is_fifo());
+    let Some(stdout) = raw_stdout().ok().filter(is_pipe) else { return };
+    while !tell.is_closed() {
+        // Errors and hangups are told unasked.
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        match poll(&mut fds, Some(&LOOK)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => {
+                let _ = tell.send(());
+                return;
+            }
+            Err(_) => return,
+        }
     }
 }
 

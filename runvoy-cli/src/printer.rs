@@ -1,15 +1,15 @@
 //! The one place that prints: data to stdout, everything else to stderr.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
-use indicatif::{ProgressBar, ProgressStyle};
+use clap::error::ErrorKind;
 
 use crate::args::{ColorWhen, GlobalArgs};
 use crate::error::{CliError, Kind};
-use crate::exit;
+use crate::progress::{Progress, Wanted};
+use crate::{exit, usage};
 
 /// Prints; honours `--quiet`, `--debug`, `--color` and `NO_COLOR`.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,16 @@ impl Printer {
     /// Data and a newline.
     pub(crate) fn data_line(self, text: &str) -> Result<(), CliError> {
         self.data(format!("{text}\n").as_bytes())
+    }
+
+    /// What the caller must know although the output could not be written: part of the failure, or, where a closed pipe
+    /// is the failure, a line of its own.
+    pub(crate) fn unwritten(self, error: CliError, what: &str) -> CliError {
+        if error.kind == Kind::PipeClosed {
+            self.verdict(&format!("runvoy: {what}"));
+            return error;
+        }
+        error.hint(what)
     }
 
     /// Something worth knowing; silent with `--quiet`.
@@ -74,18 +84,9 @@ impl Printer {
         self.stderr(&format!("{text}\x1b[31merror:\x1b[0m {error}\n"));
     }
 
-    /// One line that moves while something starts, on a terminal only. Gone when dropped.
+    /// One line that moves while something starts, on a terminal only.
     pub(crate) fn progress(self, text: &str) -> Progress {
-        if self.quiet || !io::stderr().is_terminal() {
-            return Progress(None);
-        }
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
-            bar.set_style(style);
-        }
-        bar.set_message(text.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Progress(Some(bar))
+        Progress::new(text, if self.quiet { Wanted::No } else { Wanted::Yes })
     }
 
     fn stderr(self, text: &str) {
@@ -94,36 +95,23 @@ impl Printer {
     }
 }
 
-/// The status line.
-#[derive(Debug)]
-pub(crate) struct Progress(Option<ProgressBar>);
-
-impl Progress {
-    /// Shows something else.
-    pub(crate) fn set(&self, text: &str) {
-        self.0.iter().for_each(|bar| bar.set_message(text.to_owned()));
-    }
-
-    /// Wipes the line, before anything else is printed.
-    pub(crate) fn clear(&mut self) {
-        self.0.take().iter().for_each(ProgressBar::finish_and_clear);
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.clear();
-    }
-}
-
 /// Help on stdout, or what is wrong with the arguments on stderr.
 pub(crate) fn help(wanted: &clap::Error) -> ExitCode {
-    let closed = wanted.print().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
-    ExitCode::from(match (wanted.use_stderr(), closed) {
-        (true, _) => exit::USAGE,
-        (false, true) => exit::PIPE_CLOSED,
-        (false, false) => exit::OK,
-    })
+    // Nothing was read yet of how to print.
+    let printer = Printer { quiet: false, debug: false, color: AutoStream::choice(&io::stderr()) };
+    let is_help =
+        !wanted.use_stderr() || wanted.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    let error = if is_help {
+        match wanted.print().and_then(|()| io::stdout().flush()) {
+            Ok(()) if wanted.use_stderr() => return ExitCode::from(exit::USAGE),
+            Ok(()) => return ExitCode::from(exit::OK),
+            Err(error) => output_error(&error),
+        }
+    } else {
+        usage::failure(wanted, std::env::args_os())
+    };
+    printer.error(&error);
+    ExitCode::from(error.kind.code())
 }
 
 /// The failure of a write to stdout.

@@ -20,28 +20,47 @@ pub(crate) fn fields(fields: &[(&str, Option<String>)]) -> String {
 
 /// Rows under a heading, columns aligned. `width` cuts the last column where it would wrap.
 pub(crate) fn rows<const N: usize>(head: [&str; N], rows: &[[String; N]], width: Option<usize>) -> String {
-    let mut all: Vec<[String; N]> = vec![head.map(str::to_owned)];
-    all.extend(rows.iter().map(|row| row.each_ref().map(|cell| clean(cell))));
-    let mut widths = [0; N];
-    for row in &all {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(console::measure_text_width(cell));
-        }
+    Columns::under(head, width).lines(rows)
+}
+
+/// Rows that come in parts: a column becomes wider where a later part needs it.
+pub(crate) struct Columns<const N: usize> {
+    /// Until it was printed.
+    head: Option<[String; N]>,
+    widths: [usize; N],
+    cut: Option<usize>,
+}
+
+impl<const N: usize> Columns<N> {
+    /// Columns under a heading. `cut` cuts the last column where it would wrap.
+    pub(crate) fn under(head: [&str; N], cut: Option<usize>) -> Self {
+        Self { head: Some(head.map(str::to_owned)), widths: [0; N], cut }
     }
-    let mut out = String::new();
-    for row in &all {
+
+    /// The next rows; the heading stands above the first.
+    pub(crate) fn lines(&mut self, rows: &[[String; N]]) -> String {
+        let head = self.head.take().into_iter();
+        let all: Vec<_> = head.chain(rows.iter().map(|row| row.each_ref().map(|cell| clean(cell)))).collect();
+        for row in &all {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = (*width).max(console::measure_text_width(cell));
+            }
+        }
+        all.iter().map(|row| self.line(row)).collect()
+    }
+
+    fn line(&self, row: &[String; N]) -> String {
         let mut line = String::new();
-        for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
+        for (at, (cell, width)) in row.iter().zip(self.widths).enumerate() {
             line.push_str(cell);
             let pad = width.saturating_sub(console::measure_text_width(cell)) + GAP;
             if at + 1 < N {
                 line.extend(std::iter::repeat_n(' ', pad));
             }
         }
-        let line = width.map_or(line.as_str().into(), |width| console::truncate_str(&line, width, "…"));
-        let _ = writeln!(out, "{}", line.trim_end());
+        let line = self.cut.map_or(line.as_str().into(), |width| console::truncate_str(&line, width, "…"));
+        format!("{}\n", line.trim_end())
     }
-    out
 }
 
 /// Width to cut at: a terminal's; a pipe gets everything.
@@ -65,6 +84,15 @@ mod tests {
         let want = format!("ID   COMMAND\na    one two  [31m\näöü  {}\n", "x".repeat(30));
         assert_eq!(rows(["ID", "COMMAND"], &cells, None), want);
         assert_eq!(rows(["ID", "COMMAND"], &cells, Some(10)), "ID   COMM…\na    one …\näöü  xxxx…\n");
+    }
+
+    #[test]
+    fn a_later_part_has_no_heading_and_widens_what_it_needs() {
+        let row = |first: &str| [[first.to_owned(), "x".to_owned()]];
+        let mut columns = Columns::under(["ID", "C"], None);
+        assert_eq!(columns.lines(&row("abc")), "ID   C\nabc  x\n");
+        assert_eq!(columns.lines(&row("a")), "a    x\n");
+        assert_eq!(columns.lines(&row("abcde")), "abcde  x\n");
     }
 
     #[test]

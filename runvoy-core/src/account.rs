@@ -71,6 +71,11 @@ impl User {
         matches!(self.key, KeyState::Invited { until } if until <= now)
     }
 
+    /// Whether they have a key whose time is over.
+    pub fn has_expired_key(&self, now: Timestamp) -> bool {
+        self.key == KeyState::Held && self.key_expires_at.is_some_and(|at| at <= now)
+    }
+
     /// Whether the system can rely on them to be let in: an admin whose key is there, good and does not expire.
     pub fn is_lasting_admin(&self) -> bool {
         self.role == Role::Admin
@@ -78,6 +83,15 @@ impl User {
             && self.key == KeyState::Held
             && self.key_expires_at.is_none()
     }
+}
+
+/// When somebody's next key expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyExpiry {
+    /// When the present one does, as the account has it in the moment of the change.
+    Keep,
+    /// At this time; never if there is none.
+    Set(Option<Timestamp>),
 }
 
 /// A claim token as it is handed to a store.
@@ -179,16 +193,19 @@ impl Account {
         Ok(())
     }
 
-    /// Makes the key worthless and opens a claim token for the next one, which expires when `key_expires_at` says.
+    /// Makes the key worthless and opens a claim token for the next one, which expires when `expiry` says.
     pub fn rotate(
         &mut self,
         claim: NewClaim,
-        key_expires_at: Option<Timestamp>,
+        expiry: KeyExpiry,
         another: bool,
         request: RequestId,
     ) -> Result<(), StoreError> {
         if self.user.revoked {
-            return Err(StoreError::refused(format!("{} is revoked", self.user.email)));
+            return Err(StoreError::refused(format!(
+                "{} is revoked for good; create a user with another address",
+                self.user.email
+            )));
         }
         self.keep_an_admin(another)?;
         let until = claim.until;
@@ -196,7 +213,9 @@ impl Account {
             KeyState::Invited { .. } => KeyState::Invited { until },
             KeyState::Held | KeyState::Rotated { .. } => KeyState::Rotated { until },
         };
-        self.user.key_expires_at = key_expires_at;
+        if let KeyExpiry::Set(at) = expiry {
+            self.user.key_expires_at = at;
+        }
         self.user.modified_by_request_id = request;
         self.key = None;
         self.claim = Some(claim.into());

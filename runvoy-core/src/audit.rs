@@ -4,7 +4,9 @@
 //! (64 zeros before the first) followed by the text: `printf %s%s PREVIOUS TEXT | sha256sum` tells the same. A
 //! checkpoint says what the last record was at some time, under a key that the log's file does not hold.
 
+mod anchor;
 mod checkpoint;
+mod filter;
 mod verify;
 
 use std::fmt::Write as _;
@@ -15,7 +17,8 @@ use sha2::{Digest, Sha256};
 use crate::port::AuditEvent;
 
 pub use checkpoint::{Checkpoint, CheckpointKey};
-pub use verify::{AuditProblem, AuditReport, ProblemKind, Verifier};
+pub use filter::AuditFilter;
+pub use verify::{AuditProblem, AuditReport, KeptHead, ProblemKind, UnauthenticCheckpoint, Verifier};
 
 /// What stands for the hash of the record before the first.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -105,7 +108,7 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
         // Writing to a `String` cannot fail.
         let _ = write!(out, "{byte:02x}");

@@ -27,9 +27,11 @@ pub mod http;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use crate::audit::AuditFilter;
+pub use crate::port::AuditPage;
 pub use crate::runvoy::{
-    AuditFilter, AuditPage, BuildError, Builder, Caller, CanI, ClaimedKey, Config, Error, ExecutionFilter,
-    Finding, Follow, FollowItem, ForcedRelease, IdempotencyKey, Invitation, KillOutcome, LockView, LogQuery,
-    LogRead, LogStart, Phase, Rate, Rates, ReconcileOptions, ReconcileReport, RequestContext, Runvoy,
+    BuildError, Builder, Caller, CanI, ClaimedKey, Config, Error, ExecutionFilter, Finding, Follow,
+    FollowItem, ForcedRelease, IdempotencyKey, Invitation, KillOutcome, LockView, LogQuery, LogRead,
+    LogStart, Phase, PolicyChange, Rate, Rates, ReconcileOptions, ReconcileReport, RequestContext, Runvoy,
     SharedPage, Trace, Unauthenticated, Usual, Waiting, Why,
 };

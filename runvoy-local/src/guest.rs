@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use runvoy_core::claim::HashedToken;
 use runvoy_core::id::{Email, RequestId};
 use runvoy_core::key::HashedKey;
-use runvoy_core::port::{Account, ClaimOutcome, KeyRecord, KeyStore, NewClaim, StoreError, User};
+use runvoy_core::port::{Account, ClaimOutcome, KeyExpiry, KeyRecord, KeyStore, NewClaim, StoreError, User};
 
 /// A key store with one more key, which lives as long as this process and is stored nowhere.
 ///
@@ -56,18 +56,18 @@ impl KeyStore for WithGuest {
         &self,
         email: &Email,
         claim: NewClaim,
-        key_expires_at: Option<Timestamp>,
+        expiry: KeyExpiry,
         request: RequestId,
     ) -> Result<User, StoreError> {
-        self.inner.rotate(email, claim, key_expires_at, request).await
+        self.inner.rotate(email, claim, expiry, request).await
     }
 
     async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError> {
         self.inner.note_uses(uses).await
     }
 
-    async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError> {
-        self.inner.drop_lapsed(now).await
+    async fn drop_lapsed(&self, who: &[Email], now: Timestamp) -> Result<Vec<Email>, StoreError> {
+        self.inner.drop_lapsed(who, now).await
     }
 
     async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError> {

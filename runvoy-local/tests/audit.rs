@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use runvoy_core::audit::{AuditReport, Checkpoint, ProblemKind, Verifier};
+use runvoy_core::audit::{AuditFilter, AuditReport, Checkpoint, ProblemKind, Verifier};
+use runvoy_core::port::AuditEvent;
 use runvoy_core::testing::audit_log::some_event;
 use runvoy_local::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 use rusqlite::Connection;
@@ -41,8 +42,12 @@ async fn anchor(stores: &SqliteStores) {
 }
 
 async fn verify(stores: &SqliteStores) -> AuditReport {
+    verify_with(stores, &key()).await
+}
+
+async fn verify_with(stores: &SqliteStores, key: &MasterKey) -> AuditReport {
     let log = stores.audit_log();
-    let mut verifier = Verifier::new(log.checkpoints().await.unwrap(), Some(&key().checkpoint_key()));
+    let mut verifier = Verifier::new(log.checkpoints().await.unwrap(), Some(&key.checkpoint_key()), None);
     for record in log.read(0, 1000).await.unwrap() {
         verifier.take(&record);
     }
@@ -158,7 +163,7 @@ async fn reordered_and_inserted_records_are_found() {
     }
     put_back(&attacker, &whole);
     attacker.execute("INSERT INTO audit_events VALUES (-5, '{}', '')", []).unwrap();
-    assert_eq!(found(&stores).await, Some((1, ProblemKind::Missing)));
+    assert_eq!(found(&stores).await, Some((1, ProblemKind::Moved)));
 }
 
 #[tokio::test]
@@ -178,6 +183,132 @@ async fn a_log_that_is_written_anew_or_a_forged_checkpoint_is_found() {
         assert_eq!(found(&stores).await.map(|(_, kind)| kind), Some(ProblemKind::BadCheckpoint), "{change}");
     }
     drop(directory);
+}
+
+#[tokio::test]
+async fn a_damaged_checkpoint_row_blinds_nobody() {
+    let (_directory, stores, attacker) = attacked().await;
+    append(&stores, 2).await;
+    for change in ["at = 'x'", "mac = upper(mac)", "mac = ''", "sha256 = ''", "seq = 3", "seq = -1"] {
+        attacker.execute(&format!("UPDATE audit_checkpoints SET {change} WHERE id = 1"), []).unwrap();
+        let report = verify(&stores).await;
+        assert_eq!((report.records, report.checkpoints, report.unanchored), (11, 1, 2), "{change}");
+        assert_eq!(report.unauthentic, 1, "{change}");
+    }
+    // The other one, too, so that nothing is anchored; the chain is checked all the same.
+    attacker.execute("UPDATE audit_checkpoints SET mac = 'x'", []).unwrap();
+    let report = verify(&stores).await;
+    assert_eq!((report.records, report.unanchored, report.unauthentic), (11, 11, 2));
+    attacker.execute("UPDATE audit_events SET event = event || ' ' WHERE seq = 3", []).unwrap();
+    assert_eq!(found(&stores).await, Some((3, ProblemKind::Changed)));
+}
+
+#[tokio::test]
+async fn a_lost_master_key_is_replaced_as_operations_says() {
+    let (directory, stores, attacker) = attacked().await;
+    drop(stores);
+    let new = || MasterKey::from_bytes([8; 32]);
+    let open = || SqliteStores::open(SqliteConfig { path: file(directory.path()), master_key: new() });
+    assert!(open().unwrap_err().to_string().contains("docs/OPERATIONS.md"));
+    let operations = include_str!("../../docs/OPERATIONS.md");
+    let (_, after) = operations.split_once("sqlite3 \"$data/runvoy.db\" \"DELETE").unwrap();
+    let (sql, _) = after.split_once('"').unwrap();
+    attacker.execute_batch(&format!("DELETE{sql}")).unwrap();
+    let stores = open().unwrap();
+    append(&stores, 1).await;
+    let log = stores.audit_log();
+    let key = new().checkpoint_key();
+    let report = verify_with(&stores, &new()).await;
+    assert_eq!((report.records, report.unanchored, report.unauthentic), (10, 10, 2));
+    assert_eq!(report.problem.unwrap().kind, ProblemKind::BadCheckpoint);
+    let anchor = Checkpoint::new(some_event().at, log.head().await.unwrap(), Some(&key));
+    log.add_checkpoint(&anchor).await.unwrap();
+    let report = verify_with(&stores, &new()).await;
+    assert_eq!((report.unanchored, report.unauthentic, report.problem), (0, 2, None));
+}
+
+#[tokio::test]
+async fn forged_numbers_neither_hide_nor_go_in_a_circle() {
+    let (_directory, stores, attacker) = attacked().await;
+    let many = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+        INSERT INTO audit_events SELECT -i, '{}', '' FROM n";
+    attacker.execute(many, []).unwrap();
+    let log = stores.audit_log();
+    for filter in
+        [AuditFilter::default(), AuditFilter { user: Some(some_event().user), ..AuditFilter::default() }]
+    {
+        let page = log.find(&filter, 0, 1000).await.unwrap();
+        let numbers: Vec<u64> = page.records.iter().map(|record| record.seq).collect();
+        assert_eq!((numbers, page.next), ((0..=9).collect(), None));
+    }
+    assert_eq!(found(&stores).await, Some((1, ProblemKind::Moved)));
+    attacker.execute("DELETE FROM audit_events WHERE seq < 1", []).unwrap();
+    attacker.execute("INSERT INTO audit_events VALUES (9223372036854775807, '{}', '')", []).unwrap();
+    let page = log.find(&AuditFilter::default(), 9, 1000).await.unwrap();
+    assert_eq!((page.records.len(), page.next), (1, None));
+    assert_eq!(log.read(u64::MAX, 10).await.unwrap(), []);
+    assert_eq!(found(&stores).await, Some((10, ProblemKind::Missing)));
+}
+
+#[tokio::test]
+async fn what_is_no_text_any_more_is_found() {
+    let (_directory, stores, attacker) = attacked().await;
+    let whole = rows(&attacker);
+    let loose = "DROP TABLE audit_events;
+        CREATE TABLE audit_events (seq INTEGER PRIMARY KEY, event, sha256);";
+    attacker.execute_batch(loose).unwrap();
+    for value in [
+        Value::Null,
+        Value::Integer(5),
+        Value::Real(0.5),
+        Value::Blob(vec![0xff]),
+        Value::Text(String::new()),
+    ] {
+        for column in [1, 2] {
+            let mut changed = whole.clone();
+            changed[6][column] = value.clone();
+            put_back(&attacker, &changed);
+            assert_eq!(found(&stores).await, Some((7, ProblemKind::Changed)), "{value:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_byte_that_is_no_text_does_not_pass_for_the_sign_that_stands_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let stores = open(directory.path());
+    let odd = AuditEvent { detail: Some("odd \u{FFFD}".to_owned()), ..some_event() };
+    stores.audit_log().append(odd).await.unwrap();
+    assert_eq!(found(&stores).await, None);
+    let attacker = Connection::open(file(directory.path())).unwrap();
+    attacker.execute_batch("DROP TRIGGER audit_events_are_not_changed").unwrap();
+    let Value::Text(text) = rows(&attacker)[0][1].clone() else { panic!("no text") };
+    let (before, after) = text.split_once('\u{FFFD}').unwrap();
+    let bytes = [before.as_bytes(), &[0xff], after.as_bytes()].concat();
+    attacker.execute("UPDATE audit_events SET event = CAST(?1 AS TEXT)", [bytes]).unwrap();
+    assert_eq!(found(&stores).await, Some((1, ProblemKind::Changed)));
+}
+
+#[tokio::test]
+async fn a_filter_by_time_skips_what_is_older_and_hides_nothing() {
+    let (_directory, stores, attacker) = attacked().await;
+    let log = stores.audit_log();
+    let at = |text: &str| text.parse().unwrap();
+    // A clock that was ahead for a while.
+    for time in ["2030-01-01T00:00:00Z", "2026-03-01T00:00:00.5Z", "2026-03-01T00:00:01Z"] {
+        log.append(AuditEvent { at: at(time), ..some_event() }).await.unwrap();
+    }
+    let since = |text: &str| AuditFilter { since: Some(at(text)), ..AuditFilter::default() };
+    let numbers = async |filter: &AuditFilter| {
+        let page = log.find(filter, 0, 1000).await.unwrap();
+        page.records.iter().map(|record| record.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(&since("2026-03-01T00:00:00.5Z")).await, [10, 11, 12]);
+    assert_eq!(numbers(&since("2026-03-01T00:00:00.6Z")).await, [10, 12]);
+    assert_eq!(numbers(&since("2031-01-01T00:00:00Z")).await, [] as [u64; 0]);
+    attacker.execute("UPDATE audit_events SET event = '{' WHERE seq = 4", []).unwrap();
+    assert_eq!(numbers(&since("2026-03-01T00:00:01Z")).await, [4, 10, 12]);
+    assert_eq!(numbers(&since("2031-01-01T00:00:00Z")).await, [4]);
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ async fn acknowledged_records_survive_kill_9() {
 
 /// The audit log is one chain, of an event for each acknowledged record at least.
 async fn assert_is_a_chain(stores: &SqliteStores, length: usize) {
-    let mut verifier = Verifier::new(Vec::new(), None);
+    let mut verifier = Verifier::new(Vec::new(), None, None);
     for record in stores.audit_log().read(0, usize::MAX).await.unwrap() {
         verifier.take(&record);
     }

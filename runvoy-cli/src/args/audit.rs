@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::OutputArgs;
+use super::{OutputArgs, OutputFormat};
 
 /// Read the audit log, oldest first, or check it
 #[derive(Args, Clone, Debug)]
@@ -19,8 +19,18 @@ pub(crate) struct AuditArgs {
     /// Only this action, such as `run` or `read_logs`
     #[arg(long, value_name = "ACTION")]
     pub(crate) action: Option<String>,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    /// Format of the output; `json` is JSON lines: one record a line, and no array around them
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: LinesFormat,
+}
+
+/// Formats of records of which there may be very many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LinesFormat {
+    /// For people
+    Table,
+    /// JSON lines: one JSON object a line
+    Json,
 }
 
 /// What else there is to do with it.
@@ -30,9 +40,13 @@ pub(crate) enum AuditCommand {
     Verify(AuditVerifyArgs),
 }
 
-/// Anchor the log, and print its end as JSON: keep it where nobody can reach who can reach the server
+/// Anchor the log, and print its end as one JSON object: keep it where nobody can reach who can reach the server
 #[derive(Args, Clone, Debug)]
-pub(crate) struct AuditHeadArgs {}
+pub(crate) struct AuditHeadArgs {
+    /// Format of the output; `audit verify --head` reads `json`
+    #[arg(long, short, value_name = "FORMAT", default_value = "json")]
+    pub(crate) output: OutputFormat,
+}
 
 /// Check that nothing in the log was changed, dropped, reordered or inserted; if something was, exit with 65
 #[derive(Args, Clone, Debug)]

@@ -16,7 +16,7 @@ pub(crate) enum LocalCommand {
 /// Serve the API on this machine
 ///
 /// With an empty data directory it creates the first admin and writes the key into the configuration file, as
-/// profile `local` (and as the default where there is none).
+/// profile `local` (and as the default where there is none), or as `local-2` and so on where `local` holds another key.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServeArgs {
     /// Address to listen on

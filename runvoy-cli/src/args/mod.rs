@@ -14,7 +14,7 @@ mod setup;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use audit::{AuditArgs, AuditCommand, AuditVerifyArgs};
+pub(crate) use audit::{AuditArgs, AuditCommand, AuditHeadArgs, AuditVerifyArgs, LinesFormat};
 pub(crate) use images::{
     ImagesCommand, ImagesListArgs, ImagesRegisterArgs, ImagesShowArgs, ImagesUnregisterArgs,
     ImagesUpdateArgs, MannerArgs,

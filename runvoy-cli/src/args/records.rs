@@ -2,14 +2,15 @@ use std::time::Duration;
 
 use clap::Args;
 use runvoy_core::id::{IdPrefix, LockName, RequestId};
+use runvoy_core::limits;
 use runvoy_core::state::Status;
 
 use super::{OutputArgs, OutputFormat};
 
 /// Print an execution's output, or follow it until it ends
 ///
-/// What the command wrote to stdout comes on stdout, what it wrote to stderr on stderr, byte for byte. Without
-/// `--follow`, a live execution's output so far is printed.
+/// What the command wrote to stdout comes on stdout, what it wrote to stderr on stderr, byte for byte. With
+/// `--follow` it exits as the command did; without, a live execution's output so far is printed.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LogsArgs {
     /// Execution: its id, or the first 6 or more characters of it
@@ -65,7 +66,7 @@ pub(crate) struct WhyArgs {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ListArgs {
     /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = limit)]
     pub(crate) limit: u32,
     /// Every one there is
     #[arg(long, conflicts_with = "limit")]
@@ -81,6 +82,12 @@ pub(crate) struct ListArgs {
     pub(crate) lock: Option<LockName>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+fn limit(text: &str) -> Result<u32, String> {
+    let page = 1..=u32::try_from(limits::PAGE).unwrap_or(u32::MAX);
+    let within = text.parse().ok().filter(|number| page.contains(number));
+    within.ok_or_else(|| format!("it is 1 to {}, and `--all` shows every one", page.end()))
 }
 
 fn status(text: &str) -> Result<Status, String> {

@@ -17,6 +17,9 @@ pub(crate) struct ConfigureArgs {
     /// Web page of the server, where it is not the server itself
     #[arg(long, value_name = "URL")]
     pub(crate) web_url: Option<String>,
+    /// Replace a key that still works, or is for another server
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Print a completion script for a shell

@@ -14,6 +14,10 @@ use crate::settings::Endpoint;
 /// Longest text of a server that is shown.
 const SHOWN_CHARS: usize = 500;
 
+/// The server's names for sorts of errors, which our own words tell.
+const REPEAT_THE_STATUS: [&str; 6] =
+    ["Forbidden", "Unauthorized", "conflict", "invalid request", "lock held", "not found"];
+
 /// No answer came.
 pub(crate) fn unreachable(endpoint: &Endpoint, source: BoxError) -> CliError {
     let what = format!("the server at {endpoint} cannot be reached: {}", root_cause(source.as_ref()));
@@ -32,37 +36,73 @@ pub(crate) fn no_runvoy(endpoint: &Endpoint) -> CliError {
     CliError::new(Kind::Unavailable, what).hint("check the address with `runvoy health`")
 }
 
-/// The server said no.
-pub(crate) fn refusal(status: StatusCode, body: &[u8], endpoint: &Endpoint) -> CliError {
+/// The server said no to what was asked of `path`.
+pub(crate) fn refusal(status: StatusCode, body: &[u8], endpoint: &Endpoint, path: &str) -> CliError {
     let Ok(body) = serde_json::from_slice::<ErrorBody>(body) else {
         let kind = kind_of(status);
         let kind = if kind == Kind::Refused { Kind::Unavailable } else { kind };
         return CliError::new(kind, format!("the server at {endpoint} answered {status}"))
             .hint("is it a Runvoy server?");
     };
-    let said = match body.details.as_deref().filter(|details| !details.is_empty()) {
-        Some(details) => shown(&format!("{}: {details}", body.error)),
-        None => shown(&body.error),
-    };
-    if body.code.as_deref() == Some(code::LOCK_HELD) {
-        return CliError::new(Kind::TryLater, shown(&body.details.unwrap_or(body.error)));
-    }
+    let said = said(&body);
     let kind = kind_of(status);
     match kind {
+        // Who holds it and what to do are in the server's words.
+        _ if body.code.as_deref() == Some(code::LOCK_HELD) => CliError::new(Kind::TryLater, said),
         Kind::Denied if status == StatusCode::UNAUTHORIZED => {
             CliError::new(kind, format!("the server does not accept the API key ({said})"))
                 .hint("run `runvoy configure`, or set RUNVOY_API_KEY")
         }
         Kind::Denied => CliError::new(kind, format!("you are not allowed to do this ({said})"))
             .hint("ask an admin; `runvoy whoami` shows your role, `runvoy can-i` what it allows"),
-        Kind::NotFound => CliError::new(kind, format!("there is no such thing ({said})"))
-            .hint("`runvoy list` shows what there is"),
+        Kind::NotFound => {
+            CliError::new(kind, format!("there is no such thing ({said})")).hint(what_there_is(path))
+        }
         Kind::TryLater => {
             CliError::new(kind, format!("the server wants no more for now ({said})")).hint("try again later")
         }
         Kind::Unavailable => CliError::new(kind, format!("the server failed ({}: {said})", status.as_u16()))
             .hint("try again, or look into its log"),
-        _ => CliError::new(kind, format!("the server refused the request ({said})")),
+        _ => {
+            let error = CliError::new(kind, format!("the server refused the request ({said})"));
+            match way_out(&body, path) {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        }
+    }
+}
+
+/// The server's words; those that only repeat the status are left out.
+fn said(body: &ErrorBody) -> String {
+    let details = body.details.as_deref().filter(|details| !details.is_empty());
+    match details {
+        Some(details) if REPEAT_THE_STATUS.contains(&body.error.as_str()) => shown(details),
+        Some(details) => shown(&format!("{}: {details}", body.error)),
+        None => shown(&body.error),
+    }
+}
+
+/// Where the path's first segment leads to a list of what there is.
+fn what_there_is(path: &str) -> &'static str {
+    match path.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default() {
+        "executions" => "`runvoy list` shows what there is",
+        "users" => "`runvoy users list` shows who there is",
+        "locks" => "`runvoy locks list` shows those that are held",
+        "claim" => "ask an admin for another claim token",
+        "trace" => "is the id right, or is it long ago?",
+        _ => "is the server older than this client? `runvoy health` shows its version",
+    }
+}
+
+/// What to do about a conflict whose words do not say it.
+fn way_out(body: &ErrorBody, path: &str) -> Option<&'static str> {
+    match (body.code.as_deref()?, path) {
+        (code::IDEMPOTENCY_CONFLICT, _) => Some("pass another --idempotency-key, or none"),
+        (code::CONFLICT, "/users/create") => {
+            Some("`runvoy users rotate EMAIL` gives them a new key; who was revoked needs another address")
+        }
+        _ => None,
     }
 }
 
@@ -151,13 +191,40 @@ mod tests {
             (503, 69),
         ];
         for (status, code) in cases {
-            let error = refusal(StatusCode::from_u16(status).unwrap(), body, &endpoint);
+            let error = refusal(StatusCode::from_u16(status).unwrap(), body, &endpoint, "/me");
             assert_eq!(error.kind.code(), code, "{status}");
             let text = error.to_string();
             assert!(text.contains("wrong: really [2J so") && !text.contains('\u{1b}'), "{text}");
         }
-        let error = refusal(StatusCode::BAD_REQUEST, b"<html>", &endpoint);
+        let error = refusal(StatusCode::BAD_REQUEST, b"<html>", &endpoint, "/me");
         assert_eq!(error.kind.code(), 69, "{error}");
+    }
+
+    #[test]
+    fn what_is_missing_is_looked_for_where_it_would_be() {
+        let cases = [
+            ("/executions/abcdef", "`runvoy list`"),
+            ("/executions?limit=1", "`runvoy list`"),
+            ("/users/revoke", "`runvoy users list`"),
+            ("/locks/infra%2Fprod", "`runvoy locks list`"),
+            ("/claim/x", "another claim token"),
+            ("/novelty", "`runvoy health`"),
+        ];
+        let body = br#"{"error":"not found","code":"NOT_FOUND","details":"user a@b"}"#;
+        for (path, hint) in cases {
+            let text = refusal(StatusCode::NOT_FOUND, body, &Endpoint::in_process(), path).to_string();
+            assert!(text.starts_with("there is no such thing (user a@b); ") && text.contains(hint), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_conflict_says_what_to_do() {
+        let conflict = |code: &str, path: &str| {
+            let body = format!(r#"{{"error":"conflict","code":"{code}","details":"no"}}"#);
+            refusal(StatusCode::CONFLICT, body.as_bytes(), &Endpoint::in_process(), path).to_string()
+        };
+        assert!(conflict("CONFLICT", "/users/create").contains("`runvoy users rotate EMAIL`"));
+        assert!(conflict("IDEMPOTENCY_CONFLICT", "/run").contains("--idempotency-key"));
     }
 
     #[test]

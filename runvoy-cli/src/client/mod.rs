@@ -1,6 +1,7 @@
 //! The API's client, over any transport.
 
 mod failure;
+mod lines;
 mod retry;
 pub(crate) mod sse;
 pub(crate) mod stream;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 
 use crate::error::CliError;
 use crate::settings::{Endpoint, Settings};
+pub(crate) use lines::Lines;
 pub(crate) use retry::Backoff;
 use transport::{Body, HttpTransport, Transport, TransportError};
 
@@ -43,6 +45,8 @@ pub(crate) struct Client {
     transport: Box<dyn Transport>,
     endpoint: Endpoint,
     key: Option<HeaderValue>,
+    /// The server ends with this process.
+    is_in_process: bool,
 }
 
 /// One request; the path may carry a query.
@@ -71,11 +75,6 @@ pub(crate) struct Document<T> {
 }
 
 impl<T> Document<T> {
-    /// The bytes as they came.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
     /// The server's own JSON and a newline.
     pub(crate) fn json(&self) -> Vec<u8> {
         [self.bytes.trim_ascii(), b"\n"].concat()
@@ -96,20 +95,24 @@ impl Client {
     pub(crate) fn connect(settings: Settings) -> Self {
         let https = settings.endpoint.as_str().starts_with("https:");
         let transport = Box::new(HttpTransport::new(https));
-        Self { transport, endpoint: settings.endpoint, key: settings.key }
+        Self { transport, endpoint: settings.endpoint, key: settings.key, is_in_process: false }
     }
 
     /// Into a router of this process.
     #[cfg(feature = "local")]
     pub(crate) fn in_process(router: axum::Router, key: HeaderValue) -> Self {
         let transport = Box::new(transport::RouterTransport(router));
-        Self { transport, endpoint: Endpoint::in_process(), key: Some(key) }
+        Self { transport, endpoint: Endpoint::in_process(), key: Some(key), is_in_process: true }
+    }
+
+    /// Whether the server ends with this process, so that nobody can ask it afterwards.
+    pub(crate) fn is_in_process(&self) -> bool {
+        self.is_in_process
     }
 
     /// Gets a document.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Document<T>, CliError> {
-        let response = self.send(&Call::get(path)).await.map_err(|e| self.unreachable(e))?;
-        self.document(response).await
+        self.ask(&Call::get(path)).await
     }
 
     /// Posts a request that is not repeated.
@@ -118,9 +121,7 @@ impl Client {
         path: &str,
         request: &impl Serialize,
     ) -> Result<Document<T>, CliError> {
-        let call = Call { method: Method::POST, body: to_json(request)?, ..Call::get(path) };
-        let response = self.send(&call).await.map_err(|e| self.unreachable(e))?;
-        self.document(response).await
+        self.ask(&Call { method: Method::POST, body: to_json(request)?, ..Call::get(path) }).await
     }
 
     /// Puts a document, which may be done twice.
@@ -129,24 +130,23 @@ impl Client {
         path: &str,
         request: &impl Serialize,
     ) -> Result<Document<T>, CliError> {
-        let call = Call { method: Method::PUT, body: to_json(request)?, ..Call::get(path) };
-        let response = self.send(&call).await.map_err(|e| self.unreachable(e))?;
-        self.document(response).await
+        self.ask(&Call { method: Method::PUT, body: to_json(request)?, ..Call::get(path) }).await
     }
 
     /// Deletes something that answers with a document.
     pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<Document<T>, CliError> {
-        let call = Call { method: Method::DELETE, ..Call::get(path) };
-        let response = self.send(&call).await.map_err(|e| self.unreachable(e))?;
-        self.document(response).await
+        self.ask(&Call { method: Method::DELETE, ..Call::get(path) }).await
     }
 
-    /// Gets a document of JSON lines.
-    pub(crate) async fn lines(&self, path: &str) -> Result<Document<Vec<serde_json::Value>>, CliError> {
-        let call = Call { accept: "application/x-ndjson", ..Call::get(path) };
+    /// Gets JSON lines, however many.
+    pub(crate) async fn lines(&self, path: &str) -> Result<Lines<'_>, CliError> {
+        let call = Call { accept: lines::JSON_LINES, ..Call::get(path) };
         let response = self.send(&call).await.map_err(|e| self.unreachable(e))?;
-        let parse = |bytes: &[u8]| serde_json::Deserializer::from_slice(bytes).into_iter().collect();
-        self.parsed(response, parse).await
+        if response.status().is_success() {
+            return Lines::of(response, &self.endpoint);
+        }
+        self.parsed(&call, response, |_| Ok(())).await?;
+        Err(failure::no_runvoy(&self.endpoint))
     }
 
     /// The record of an execution, named by the beginning of its id.
@@ -166,9 +166,7 @@ impl Client {
     async fn long_poll(&self, id: &IdPrefix, wait: Duration) -> Result<Document<ExecutionRecord>, CliError> {
         let wait = wait.min(LONG_POLL);
         let path = format!("/executions/{}?wait={}", id.as_str(), wait.as_secs());
-        let call = Call { wait, ..Call::get(&path) };
-        let response = self.send(&call).await.map_err(|e| self.unreachable(e))?;
-        self.document(response).await
+        self.ask(&Call { wait, ..Call::get(&path) }).await
     }
 
     /// Waits until an execution is terminal; `None` when `limit` is over first.
@@ -214,7 +212,7 @@ impl Client {
                 Ok(response) => {
                     let asked = retry_after(&response);
                     let again = failure::is_passing_status(response.status());
-                    match self.document(response).await {
+                    match self.document(&call, response).await {
                         Err(e) if again || failure::is_lost_body(&e) => (e, asked),
                         done => return done,
                     }
@@ -235,7 +233,7 @@ impl Client {
         if response.status() == StatusCode::NO_CONTENT {
             return Ok(Killed::Over);
         }
-        Ok(Killed::Stopping(self.document::<serde_json::Value>(response).await?.json()))
+        Ok(Killed::Stopping(self.document::<serde_json::Value>(&call, response).await?.json()))
     }
 
     async fn send(&self, call: &Call<'_>) -> Result<Response<Body>, TransportError> {
@@ -259,12 +257,23 @@ impl Client {
         answer.unwrap_or_else(|_| Err(TransportError { sent: true, source: "it does not answer".into() }))
     }
 
-    async fn document<T: DeserializeOwned>(&self, response: Response<Body>) -> Result<Document<T>, CliError> {
-        self.parsed(response, |bytes| serde_json::from_slice(bytes)).await
+    /// One request and the document that answers it.
+    async fn ask<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<Document<T>, CliError> {
+        let response = self.send(call).await.map_err(|e| self.unreachable(e))?;
+        self.document(call, response).await
+    }
+
+    async fn document<T: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+        response: Response<Body>,
+    ) -> Result<Document<T>, CliError> {
+        self.parsed(call, response, |bytes| serde_json::from_slice(bytes)).await
     }
 
     async fn parsed<T>(
         &self,
+        call: &Call<'_>,
         response: Response<Body>,
         parse: impl FnOnce(&[u8]) -> serde_json::Result<T>,
     ) -> Result<Document<T>, CliError> {
@@ -280,7 +289,8 @@ impl Client {
             }
         }
         if !head.status.is_success() {
-            return Err(failure::refusal(head.status, &bytes, &self.endpoint).request(request_id(&head)));
+            let refusal = failure::refusal(head.status, &bytes, &self.endpoint, call.path);
+            return Err(refusal.request(request_id(&head)));
         }
         let value = parse(&bytes)
             .map_err(|e| failure::no_runvoy(&self.endpoint).because(e).request(request_id(&head)))?;

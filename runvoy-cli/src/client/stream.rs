@@ -181,7 +181,7 @@ impl<'a> Follow<'a> {
             }
             Ok(response) => {
                 let asked = retry_after(&response);
-                match self.client.document::<serde_json::Value>(response).await {
+                match self.client.document::<serde_json::Value>(&call, response).await {
                     Err(e) => (e, asked),
                     Ok(_) => (failure::no_runvoy(&self.client.endpoint), asked),
                 }

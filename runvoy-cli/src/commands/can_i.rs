@@ -35,10 +35,10 @@ pub(crate) async fn can_i(context: &Context, args: &CanIArgs) -> Result<u8, CliE
 fn sentence(answer: &AuthzAnswer) -> String {
     let AuthzAnswer { allowed, policy, action, resource } = answer;
     match (allowed, policy) {
-        (true, Some(policy)) => format!("yes: policy `{policy}` allows {action} on {resource}"),
-        (true, None) => format!("yes: {action} on {resource} is allowed"),
-        (false, Some(policy)) => format!("no: policy `{policy}` forbids {action} on {resource}"),
-        (false, None) => format!("no: no policy allows you {action} on {resource}"),
+        (true, Some(policy)) => format!("yes: policy `{policy}` allows `{action}` on `{resource}`"),
+        (true, None) => format!("yes: `{action}` on `{resource}` is allowed"),
+        (false, Some(policy)) => format!("no: policy `{policy}` forbids `{action}` on `{resource}`"),
+        (false, None) => format!("no: no policy allows you to `{action}` on `{resource}`"),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::io::{self, Read as _};
 
-use runvoy_core::api::{ClaimAnswer, Me};
+use runvoy_core::api::ClaimAnswer;
 use runvoy_core::claim::ClaimToken;
 
 use super::Context;
+use super::stored_key::must_be_worthless;
 use crate::args::ClaimArgs;
 use crate::client::Client;
 use crate::config::Config;
@@ -17,10 +18,11 @@ use crate::settings::{self, Settings, Sources};
 pub(crate) async fn claim(context: &Context, args: &ClaimArgs) -> Result<u8, CliError> {
     let token = token(&args.token)?;
     let path = settings::config_path()?;
-    let mut config = Config::read(&path)?.unwrap_or_default();
+    let file = Config::read(&path)?;
     let sources = Sources::from_process(&context.global);
     let name = sources.profile_option.clone().or_else(|| sources.profile_variable.clone());
-    let server = Settings::resolve(&sources, || Ok(Some(config.clone())))?;
+    let server = server(&sources, file.as_ref(), name.as_deref())?;
+    let mut config = file.unwrap_or_default();
     let kept = config.profile(name.as_deref()).cloned().unwrap_or_default();
     if !args.force {
         must_be_worthless(&server, kept.api_key.as_deref(), kept.api_endpoint.as_deref()).await?;
@@ -47,6 +49,21 @@ pub(crate) async fn claim(context: &Context, args: &ClaimArgs) -> Result<u8, Cli
     Ok(exit::OK)
 }
 
+/// Where to fetch the key: who has none yet is not told to write one down.
+fn server(sources: &Sources, file: Option<&Config>, name: Option<&str>) -> Result<Settings, CliError> {
+    let endpoint = file.and_then(|config| config.profile(name)).and_then(|p| p.api_endpoint.as_deref());
+    let is_named =
+        sources.endpoint_variable.is_some() || endpoint.is_some_and(|endpoint| !endpoint.is_empty());
+    let profile = name.map(|name| format!(" --profile {name}")).unwrap_or_default();
+    Settings::resolve(sources, || Ok(file.cloned())).map_err(|error| {
+        if is_named {
+            error
+        } else {
+            error.hint(format!("run `runvoy configure{profile} --endpoint URL` first"))
+        }
+    })
+}
+
 fn token(given: &str) -> Result<ClaimToken, CliError> {
     let mut text = given.to_owned();
     if given == "-" {
@@ -57,27 +74,4 @@ fn token(given: &str) -> Result<ClaimToken, CliError> {
     ClaimToken::parse(text.trim()).map_err(|e| {
         CliError::new(Kind::Usage, format!("this is no claim token: {e}")).hint("ask an admin for one")
     })
-}
-
-/// Whose key still works is somebody's, and it would be lost.
-async fn must_be_worthless(
-    server: &Settings,
-    key: Option<&str>,
-    endpoint: Option<&str>,
-) -> Result<(), CliError> {
-    let Some(key) = key else { return Ok(()) };
-    if endpoint.map(|endpoint| endpoint.trim_end_matches('/')) != Some(server.endpoint.as_str()) {
-        return Err(CliError::new(Kind::Usage, "the profile holds the key of another server")
-            .hint("pass `--profile NAME` to keep both, or `--force` to replace it"));
-    }
-    let client = Client::connect(Settings { key: Some(settings::key_header(key)?), ..server.clone() });
-    match client.get::<Me>("/me").await {
-        Ok(me) => {
-            let what = format!("the profile holds a key of {} that works", me.value.email);
-            Err(CliError::new(Kind::Usage, what)
-                .hint("pass `--profile NAME` to keep both, or `--force` to replace it"))
-        }
-        Err(error) if error.kind == Kind::Denied => Ok(()),
-        Err(error) => Err(error),
-    }
 }

@@ -1,6 +1,8 @@
 //! `runvoy docs`: the reference of every command, made from their definitions.
 
 use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::{Command, Stdio};
 
 use clap::CommandFactory as _;
 
@@ -11,12 +13,32 @@ use crate::{env_vars, exit};
 
 /// The command.
 pub(crate) fn docs(context: &Context, args: &DocsArgs) -> Result<u8, CliError> {
-    let text = match args.format {
-        DocsFormat::Man => man()?,
-        DocsFormat::Markdown => markdown().into_bytes(),
-    };
-    context.printer.data(&text)?;
+    match args.format {
+        DocsFormat::Man if std::io::stdout().is_terminal() => read(context)?,
+        DocsFormat::Man => context.printer.data(&man()?)?,
+        DocsFormat::Markdown => context.printer.data(markdown().as_bytes())?,
+    }
     Ok(exit::OK)
+}
+
+/// A terminal gets the page as `man` shows it, or, where there is none, the same as text.
+fn read(context: &Context) -> Result<(), CliError> {
+    let page = man()?;
+    match shown_by_man(&page) {
+        Ok(true) => Ok(()),
+        _ => context.printer.data(markdown().as_bytes()),
+    }
+}
+
+/// Whether `man` took the page.
+fn shown_by_man(page: &[u8]) -> std::io::Result<bool> {
+    let mut man =
+        Command::new("man").args(["-l", "-"]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    if let Some(mut stdin) = man.stdin.take() {
+        // A reader may leave before the end, and one that is none says so by its exit code.
+        let _ = stdin.write_all(page);
+    }
+    Ok(man.wait()?.success())
 }
 
 /// Every command's help, then exit codes and environment.

@@ -3,11 +3,13 @@
 use runvoy_core::id::IdPrefix;
 
 use super::run::Short;
+use super::wait::interrupted;
 use super::{Context, print_record};
 use crate::args::KillArgs;
 use crate::client::Killed;
 use crate::error::CliError;
 use crate::exit;
+use crate::signals::Signals;
 
 /// The command.
 pub(crate) async fn kill(context: &Context, args: &KillArgs) -> Result<u8, CliError> {
@@ -29,8 +31,12 @@ pub(crate) async fn kill(context: &Context, args: &KillArgs) -> Result<u8, CliEr
         }
         return Ok(exit::OK);
     }
+    let (mut signals, whole) = (Signals::catch()?, IdPrefix::from(id));
     let mut progress = printer.progress(&format!("stopping {shown}"));
-    let record = client.wait(&IdPrefix::from(id), None).await;
+    let record = tokio::select! {
+        record = client.wait(&whole, None) => record,
+        () = signals.next() => Err(interrupted(&format!("{shown} is being stopped all the same"))),
+    };
     progress.clear();
     let record = record?;
     if args.output.json() {

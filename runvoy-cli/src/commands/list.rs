@@ -2,13 +2,13 @@
 
 use runvoy_core::api::ExecutionSummary;
 use runvoy_core::clock::{Clock as _, SystemClock};
-use runvoy_core::state::Status;
+use runvoy_core::state::{Reason, Status};
 
 use super::Context;
 use super::run::Short;
 use crate::args::ListArgs;
 use crate::error::CliError;
-use crate::{duration, exit, table};
+use crate::{duration, exit, table, time};
 
 /// The command.
 pub(crate) async fn list(context: &Context, args: &ListArgs) -> Result<u8, CliError> {
@@ -47,17 +47,20 @@ fn query(args: &ListArgs) -> String {
 }
 
 fn row(execution: &ExecutionSummary, now: jiff::Timestamp) -> [String; 7] {
-    let began = execution.status != Status::Starting && execution.status != Status::Queued;
+    let status = execution.status;
+    let none = || String::from("-");
+    let has_begun = status != Status::Starting && status != Status::Queued && !execution.never_started;
     let until = execution.completed_at.unwrap_or(now);
     let seconds = (until.as_millisecond() - execution.started_at.as_millisecond()) / 1000;
     let took = duration::show(u64::try_from(seconds).unwrap_or(0));
-    let exit_code = execution.exit_code.to_string();
+    // What was lost has no code that is known; the list has a number for every one.
+    let is_known = status.is_terminal() && has_begun && execution.status_reason != Some(Reason::Lost);
     [
         Short(execution.execution_id).to_string(),
-        execution.status.to_string(),
-        if execution.status.is_terminal() { exit_code } else { String::from("-") },
-        execution.started_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
-        if began { took } else { String::from("-") },
+        status.to_string(),
+        if is_known { execution.exit_code.to_string() } else { none() },
+        if has_begun { time::shown(execution.started_at) } else { none() },
+        if has_begun { took } else { none() },
         execution.created_by.to_string(),
         execution.command.clone(),
     ]

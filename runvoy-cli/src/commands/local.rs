@@ -52,8 +52,12 @@ fn not_started(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Cl
     let mut what = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        what.push_str(": ");
-        what.push_str(&cause.to_string());
+        let words = cause.to_string();
+        // Some errors repeat their cause.
+        if !what.contains(&words) {
+            what.push_str(": ");
+            what.push_str(&words);
+        }
         source = cause.source();
     }
     CliError::new(Kind::Config, what)

@@ -7,6 +7,7 @@ use super::Context;
 use super::run::Short;
 use crate::args::{LocksCommand, LocksListArgs, LocksReleaseArgs, LocksShowArgs};
 use crate::error::CliError;
+use crate::time::shown as time;
 use crate::{exit, table};
 
 /// The command.
@@ -42,10 +43,6 @@ fn row(lock: &LockData) -> [String; 6] {
         holder(|holder| holder.last_seen.map_or_else(|| "-".to_owned(), time)),
         lock.waiters.len().to_string(),
     ]
-}
-
-fn time(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 async fn show(context: &Context, args: &LocksShowArgs) -> Result<u8, CliError> {

@@ -3,11 +3,16 @@
 mod pages;
 mod render;
 
+use runvoy_core::api::EndData;
+use runvoy_core::id::ExecutionId;
+
+use super::run::Short;
 use super::{Context, since};
 use crate::args::{LogFormat, LogsArgs};
 use crate::client::stream::{FirstTry, Follow, FollowOptions, Format, Item};
 use crate::error::CliError;
 use crate::exit;
+use crate::outcome::Ending;
 use render::{JsonShape, Renderer, Style};
 
 /// The command.
@@ -25,17 +30,33 @@ pub(crate) async fn logs(context: &Context, args: &LogsArgs) -> Result<u8, CliEr
     if args.follow || record.status.is_terminal() {
         let format = if matches!(style, Style::Json(_)) { Format::Lines } else { Format::Blocks };
         let options = FollowOptions { format, tail: args.tail, first_try: FirstTry::Fails };
-        follow(context, Follow::new(&client, record.execution_id, options), renderer).await?;
+        let end = follow(context, Follow::new(&client, record.execution_id, options), renderer).await?;
+        if args.follow {
+            return Ok(conclude(context, record.execution_id, &end));
+        }
     } else {
         pages::print(&client, record.execution_id, args.tail, renderer).await?;
     }
     Ok(exit::OK)
 }
 
-async fn follow(context: &Context, mut log: Follow<'_>, mut renderer: Renderer) -> Result<(), CliError> {
+/// Whoever followed to the end exits as the command did, as if they had run it.
+fn conclude(context: &Context, id: ExecutionId, end: &EndData) -> u8 {
+    let verdict = Ending::from(end).verdict();
+    if let Some(line) = &verdict.line {
+        context.printer.verdict(&format!("runvoy: {}: {line}", Short(id)));
+    }
+    verdict.code
+}
+
+async fn follow(context: &Context, mut log: Follow<'_>, mut renderer: Renderer) -> Result<EndData, CliError> {
     let printer = context.printer;
     loop {
-        match log.next().await? {
+        let item = tokio::select! {
+            item = log.next() => item?,
+            error = renderer.failed() => return Err(error),
+        };
+        match item {
             Item::Block(block) => renderer.block(block).await?,
             Item::Line(line) => renderer.line(&line).await?,
             Item::Gap(gap) => {
@@ -48,7 +69,7 @@ async fn follow(context: &Context, mut log: Follow<'_>, mut renderer: Renderer) 
                 if !end.complete {
                     printer.warn("the log is incomplete: some of the command's output may be missing");
                 }
-                return Ok(());
+                return Ok(end);
             }
         }
     }

@@ -19,6 +19,7 @@ mod playbook;
 mod policies;
 mod run;
 mod status;
+mod stored_key;
 mod trace;
 mod version;
 mod wait;
@@ -79,7 +80,7 @@ pub(crate) fn dispatch(cli: Cli, printer: Printer) -> Result<u8, CliError> {
         Command::Trace(args) => block_on(trace::trace(&context, args)),
         Command::CanI(args) => block_on(can_i::can_i(&context, &args)),
         Command::Policies(command) => block_on(policies::policies(&context, &command)),
-        Command::Configure(args) => configure::configure(&context, &args),
+        Command::Configure(args) => block_on(configure::configure(&context, &args)),
         #[cfg(all(feature = "local", target_os = "linux"))]
         Command::Local(command) => local::local(&context, &command),
         Command::Completions(args) => completions::completions(&context, &args),

@@ -9,6 +9,7 @@ use super::Context;
 use crate::args::{UsersCommand, UsersCreateArgs, UsersListArgs, UsersRevokeArgs, UsersRotateArgs};
 use crate::client::Document;
 use crate::error::CliError;
+use crate::time::shown as time;
 use crate::{exit, table};
 
 /// The command.
@@ -44,16 +45,13 @@ fn row(user: &UserData) -> [String; 5] {
 }
 
 fn key(user: &UserData) -> String {
-    match (user.revoked, user.claim_expires_at, user.key_expires_at) {
-        (true, ..) => "revoked".to_owned(),
-        (false, Some(at), _) => format!("to be claimed by {}", time(at)),
-        (false, None, Some(at)) => format!("until {}", time(at)),
-        (false, None, None) => "good".to_owned(),
+    match (user.claim_expires_at, user.key_expires_at) {
+        _ if user.revoked => "revoked".to_owned(),
+        (Some(at), _) => format!("to be claimed by {}", time(at)),
+        (None, Some(at)) if user.key_expired => format!("expired {}", time(at)),
+        (None, Some(at)) => format!("until {}", time(at)),
+        (None, None) => "good".to_owned(),
     }
-}
-
-fn time(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 async fn create(context: &Context, args: &UsersCreateArgs) -> Result<u8, CliError> {
@@ -81,15 +79,18 @@ fn invite(context: &Context, answer: &Document<InvitationAnswer>, json: bool) ->
     if let Some(warning) = warning {
         context.printer.warn(warning);
     }
-    if json {
-        context.printer.data(&answer.json())?;
+    let printed = if json {
+        context.printer.data(&answer.json())
     } else {
         context.printer.note(&format!(
             "{} fetches the key with `runvoy claim TOKEN`, once and within 15 minutes; the token:",
             user.email
         ));
-        context.printer.data_line(claim_token)?;
-    }
+        context.printer.data_line(claim_token)
+    };
+    // Nobody can read it a second time, and a terminal's log is no place for it.
+    let lost = || format!("the claim token is lost: `runvoy users rotate {}` makes another one", user.email);
+    printed.map_err(|error| context.printer.unwritten(error, &lost()))?;
     Ok(exit::OK)
 }
 
@@ -102,4 +103,29 @@ async fn revoke(context: &Context, args: &UsersRevokeArgs) -> Result<u8, CliErro
         context.printer.note(&format!("the key of {} does not work any more", args.email));
     }
     Ok(exit::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_shown_as_what_it_is_worth() {
+        let shown = |fields: &str| {
+            let id = "0".repeat(32);
+            let json = format!(
+                r#"{{"email": "a@b.test", "role": "viewer", "created_at": "2026-01-05T10:00:00Z", {fields},
+                "created_by_request_id": "{id}", "modified_by_request_id": "{id}"}}"#
+            );
+            key(&serde_json::from_str(&json).unwrap())
+        };
+        let date = r#""key_expires_at": "2026-01-05T10:00:00Z""#;
+        assert_eq!(shown(r#""revoked": false"#), "good");
+        assert_eq!(shown(&format!(r#""revoked": false, {date}"#)), "until 2026-01-05 10:00:00Z");
+        let expired = format!(r#"{date}, "key_expired": true"#);
+        assert_eq!(shown(&format!(r#""revoked": false, {expired}"#)), "expired 2026-01-05 10:00:00Z");
+        assert_eq!(shown(&format!(r#""revoked": true, {expired}"#)), "revoked");
+        let claim = r#""revoked": false, "claim_expires_at": "2026-01-05T10:15:00Z""#;
+        assert_eq!(shown(&format!("{claim}, {date}")), "to be claimed by 2026-01-05 10:15:00Z");
+    }
 }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use runvoy_core::api::{Command, EndData, RunRequest, StatusData};
+use runvoy_core::api::{Command, EndData, RunAnswer, RunRequest, StatusData};
 use runvoy_core::id::{ExecutionId, RequestId};
 use runvoy_core::state::Status;
 
@@ -15,7 +15,8 @@ use crate::client::stream::{FirstTry, Follow, FollowOptions, Format, Item};
 use crate::error::{CliError, Kind};
 use crate::outcome::Ending;
 use crate::output::{Chunk, Output};
-use crate::printer::{Printer, Progress};
+use crate::printer::Printer;
+use crate::progress::Progress;
 use crate::signals::Signals;
 use crate::{exit, quote, variables};
 
@@ -80,6 +81,11 @@ impl RunSettings {
             network: options.network.clone().or(base.network),
             ..base
         };
+        if request.git_repo.is_none() && (request.git_ref.is_some() || request.git_path.is_some()) {
+            let option = if request.git_ref.is_some() { "--git-ref" } else { "--git-path" };
+            let what = format!("`{option}` belongs to a repository, and none is named");
+            return Err(CliError::new(Kind::Usage, what).hint("name it with `--git-repo`"));
+        }
         if request.lock.is_none() && (request.on_lock_held.is_some() || request.max_wait.is_some()) {
             let what = "there is no lock to wait for, or to be refused";
             return Err(CliError::new(Kind::Usage, what).hint("name one with `--lock`"));
@@ -118,7 +124,11 @@ pub(crate) async fn go(
     let client = context.client()?;
     if manner.detach {
         let answer = client.run(&settings.request, &settings.idempotency_key).await?;
-        context.printer.data_line(&answer.value.execution_id.to_string())?;
+        let id = answer.value.execution_id;
+        warn_of_image(context.printer, &settings.request, &answer.value);
+        let told = || format!("{id} goes on: `runvoy logs -f {}` follows it", Short(id));
+        let printed = context.printer.data_line(&id.to_string());
+        printed.map_err(|error| context.printer.unwritten(error, &told()))?;
         return Ok(exit::OK);
     }
     execute(&client, &settings, context.printer).await
@@ -144,6 +154,10 @@ pub(crate) async fn execute(
         }
     };
     let id = answer.execution_id;
+    if settings.request.image.is_some() && answer.image_id.is_empty() {
+        progress.clear();
+        warn_of_image(printer, &settings.request, &answer);
+    }
     let status = StatusData {
         status: answer.status,
         status_reason: None,
@@ -152,9 +166,8 @@ pub(crate) async fn execute(
         position: answer.position,
         holder: answer.holder,
     };
-    progress.set(&in_words(id, &status));
     let options = FollowOptions { format: Format::Blocks, tail: None, first_try: FirstTry::Repeats };
-    let session = Session {
+    let mut session = Session {
         client,
         id,
         printer,
@@ -163,9 +176,18 @@ pub(crate) async fn execute(
         output: Output::open()?,
         follow: Follow::new(client, id, options),
         on_interrupt: settings.on_interrupt,
-        is_queued: status.status == Status::Queued,
+        is_queued: false,
+        is_told: false,
     };
+    session.status(&status);
     session.stream().await
+}
+
+/// An image that was asked for and has no meaning there.
+fn warn_of_image(printer: Printer, request: &RunRequest, answer: &RunAnswer) {
+    if let Some(image) = request.image.as_deref().filter(|_| answer.image_id.is_empty()) {
+        printer.warn(&format!("the server runs commands without images; `{image}` is not used"));
+    }
 }
 
 /// The first digits of an id, as people see it.
@@ -188,6 +210,8 @@ struct Session<'a> {
     on_interrupt: OnInterrupt,
     /// It waits in line for its lock.
     is_queued: bool,
+    /// Whoever has no terminal has been told that it waits.
+    is_told: bool,
 }
 
 /// What an execution that has not begun is about.
@@ -202,17 +226,17 @@ fn in_words(id: ExecutionId, status: &StatusData) -> String {
 impl Session<'_> {
     async fn stream(mut self) -> Result<u8, CliError> {
         let mut pending: Option<Chunk> = None;
-        let mut interrupted = false;
+        let mut interrupted = None;
         loop {
             tokio::select! {
                 biased;
                 () = self.signals.next() => {
                     self.progress.clear();
                     let detaches = self.on_interrupt == OnInterrupt::Detach && !self.is_queued;
-                    if interrupted || detaches {
-                        return Ok(self.leave(interrupted));
+                    if interrupted.is_some() || detaches {
+                        return Ok(self.leave(interrupted.is_some()));
                     }
-                    interrupted = true;
+                    interrupted = Some(self.is_queued);
                     let what = if self.is_queued { "leaving the line with" } else { "killing" };
                     self.printer.note(&format!("{what} {}; interrupt again to leave at once", Short(self.id)));
                     self.kill_while_listening().await?;
@@ -255,22 +279,32 @@ impl Session<'_> {
             Status::Queued | Status::Starting => self.progress.set(&in_words(self.id, status)),
             _ => self.progress.clear(),
         }
+        if self.is_queued && !self.progress.is_shown() && !std::mem::replace(&mut self.is_told, true) {
+            self.printer.note(&format!("note: {}", in_words(self.id, status)));
+        }
     }
 
-    async fn end(mut self, end: &EndData, interrupted: bool) -> Result<u8, CliError> {
+    async fn end(mut self, end: &EndData, interrupted: Option<bool>) -> Result<u8, CliError> {
         self.progress.clear();
         self.output.close().await?;
         if !end.complete {
             self.printer.warn("the log is incomplete: some of the command's output may be missing");
         }
         let verdict = Ending::from(end).verdict();
-        if interrupted {
-            self.printer.verdict(&format!("interrupted; {} is stopped", Short(self.id)));
+        if let Some(in_line) = interrupted {
+            let id = Short(self.id);
+            let never_ran = in_line && end.exit_code.is_none();
+            self.printer.verdict(&if never_ran {
+                format!("interrupted; {id} has left the line and does not run")
+            } else {
+                format!("interrupted; {id} is stopped")
+            });
             return Ok(exit::INTERRUPTED);
         }
         if let Some(line) = &verdict.line {
-            let more = format!("`runvoy status {}` shows more", Short(self.id));
-            self.printer.verdict(&format!("runvoy: {line}; {more}"));
+            let more = format!("; `runvoy status {}` shows more", Short(self.id));
+            let more = if self.client.is_in_process() { "" } else { &more };
+            self.printer.verdict(&format!("runvoy: {line}{more}"));
         }
         Ok(verdict.code)
     }

@@ -29,7 +29,7 @@ pub(crate) fn queued(position: usize, holder: Option<&HolderData>) -> String {
 
 /// A record for people: a field a line, empty ones left out.
 pub(crate) fn print(printer: Printer, record: &ExecutionRecord) -> Result<(), CliError> {
-    let time = |time: Option<jiff::Timestamp>| time.map(|time| time.to_string());
+    let time = |time: Option<jiff::Timestamp>| time.map(crate::time::shown);
     let took = record.started_at.zip(record.completed_at).map(|(from, to)| {
         let seconds = (to.as_millisecond() - from.as_millisecond()) / 1000;
         duration::show(u64::try_from(seconds).unwrap_or(0))

@@ -5,13 +5,18 @@ use super::{Context, print_record};
 use crate::args::{OutputFormat, WaitArgs};
 use crate::error::{CliError, Kind};
 use crate::outcome::Ending;
+use crate::signals::Signals;
 
 /// The command.
 pub(crate) async fn wait(context: &Context, args: &WaitArgs) -> Result<u8, CliError> {
     let client = context.client()?;
     let printer = context.printer;
+    let mut signals = Signals::catch()?;
     let mut progress = printer.progress(&format!("waiting for {}", args.id.as_str()));
-    let ended = client.wait(&args.id, args.timeout).await;
+    let ended = tokio::select! {
+        ended = client.wait(&args.id, args.timeout) => ended,
+        () = signals.next() => Err(interrupted(&format!("{} goes on", args.id.as_str()))),
+    };
     progress.clear();
     let Some(record) = ended? else {
         let what = format!("{} has not ended in time; it goes on", args.id.as_str());
@@ -25,4 +30,9 @@ pub(crate) async fn wait(context: &Context, args: &WaitArgs) -> Result<u8, CliEr
         printer.verdict(&format!("runvoy: {}: {line}", Short(record.value.execution_id)));
     }
     Ok(verdict.code)
+}
+
+/// Somebody waits no longer; what becomes of the execution is theirs to know.
+pub(super) fn interrupted(what: &str) -> CliError {
+    CliError::new(Kind::Interrupted, "interrupted").hint(what)
 }

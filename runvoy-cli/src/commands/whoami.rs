@@ -5,7 +5,7 @@ use runvoy_core::api::Me;
 use super::Context;
 use crate::args::WhoamiArgs;
 use crate::error::CliError;
-use crate::{exit, table};
+use crate::{exit, table, time};
 
 /// The command.
 pub(crate) async fn whoami(context: &Context, args: &WhoamiArgs) -> Result<u8, CliError> {
@@ -17,7 +17,7 @@ pub(crate) async fn whoami(context: &Context, args: &WhoamiArgs) -> Result<u8, C
         let fields = [
             ("email", Some(me.email.to_string())),
             ("role", Some(me.role.to_string())),
-            ("key expires", me.key_expires_at.map(|time| time.to_string())),
+            ("key expires", me.key_expires_at.map(time::shown)),
         ];
         context.printer.data(table::fields(&fields).as_bytes())?;
     }

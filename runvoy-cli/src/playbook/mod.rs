@@ -1,5 +1,6 @@
 //! Playbooks: runs that are written down, a YAML file each.
 
+mod join;
 mod keys;
 mod place;
 #[cfg(test)]
@@ -81,15 +82,9 @@ impl Playbook {
         Ok(playbook)
     }
 
-    /// What the shell is given: each command runs if the one before it succeeded.
-    fn line(&self) -> String {
-        let commands: Vec<_> = self.commands.iter().map(|command| command.trim_end()).collect();
-        commands.join(" && ")
-    }
-
     /// The run that it stands for.
     pub(crate) fn request(self) -> RunRequest {
-        let line = self.line();
+        let line = join::join(&self.commands);
         RunRequest {
             image: self.image,
             env: self.env,
@@ -118,7 +113,7 @@ impl Playbook {
             ("lock", self.lock.as_ref().map(ToString::to_string)),
             ("on lock held", self.on_lock_held.map(|when| when_held(when).to_owned())),
             ("timeout", self.timeout.map(|timeout| duration::show(timeout.0))),
-            ("command", Some(self.line())),
+            ("command", Some(join::join(&self.commands))),
         ]
     }
 }

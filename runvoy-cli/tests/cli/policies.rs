@@ -10,10 +10,10 @@ fn answer(allowed: bool, policy: &str) -> Answer {
 #[test]
 fn the_exit_code_says_whether_and_the_sentence_why() {
     let cases = [
-        (answer(true, r#""acme.a""#), 0, "yes: policy `acme.a` allows use_lock on lock:prod\n"),
-        (answer(true, "null"), 0, "yes: use_lock on lock:prod is allowed\n"),
-        (answer(false, r#""acme.f""#), 77, "no: policy `acme.f` forbids use_lock on lock:prod\n"),
-        (answer(false, "null"), 77, "no: no policy allows you use_lock on lock:prod\n"),
+        (answer(true, r#""acme.a""#), 0, "yes: policy `acme.a` allows `use_lock` on `lock:prod`\n"),
+        (answer(true, "null"), 0, "yes: `use_lock` on `lock:prod` is allowed\n"),
+        (answer(false, r#""acme.f""#), 77, "no: policy `acme.f` forbids `use_lock` on `lock:prod`\n"),
+        (answer(false, "null"), 77, "no: no policy allows you to `use_lock` on `lock:prod`\n"),
     ];
     for (answer, code, said) in cases {
         let server = Server::new([answer]);
@@ -99,7 +99,7 @@ fn a_request_is_explained_with_the_text_of_what_decided() {
     let env = TestEnv::new(&server.endpoint);
     let ran = env.run(&["policies", "explain", ID]);
     insta::assert_snapshot!(ran.stdout, @r#"
-    when:     2026-01-05T10:00:00Z
+    when:     2026-01-05 10:00:00Z
     who:      a@b.test
     what:     run on system
     decision: denied
@@ -109,14 +109,14 @@ fn a_request_is_explained_with_the_text_of_what_decided() {
           principal, action, resource
         );
 
-    when:     2026-01-05T10:00:00Z
+    when:     2026-01-05 10:00:00Z
     who:      a@b.test
     what:     run on system
     decision: denied
     policy:   acme.gone, which is not loaded now
     detail:   make
 
-    when:     2026-01-05T10:00:00Z
+    when:     2026-01-05 10:00:00Z
     who:      a@b.test
     what:     run on system
     decision: denied

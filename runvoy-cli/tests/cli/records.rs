@@ -13,8 +13,8 @@ fn a_record_is_shown_or_passed_on_as_it_is() {
     status:  RUNNING
     command: make test
     user:    a@b
-    created: 2026-01-05T10:00:00Z
-    started: 2026-01-05T10:00:01Z
+    created: 2026-01-05 10:00:00Z
+    started: 2026-01-05 10:00:01Z
     timeout: 1h00m
     ");
     let ran = env.run(&["status", "0f5ac3", "-o", "json"]);

@@ -13,6 +13,19 @@ fn a_command_runs_without_a_server() {
 }
 
 #[test]
+fn an_ending_points_to_no_server_that_is_gone() {
+    let home = tempfile::tempdir().unwrap();
+    let args = ["local", "run", "--timeout", "1s", "--grace", "1s", "sleep 600"];
+    let output = runvoy(home.path()).args(args).output().unwrap();
+    assert_eq!(output.status.code(), Some(124));
+    assert!(
+        stderr(&output).contains("timeout") && !stderr(&output).contains("runvoy status"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
 fn it_talks_to_the_server_that_holds_the_directory() {
     let server = Server::start();
     let output = runvoy(server.dir.path())

@@ -57,7 +57,7 @@ fn can_i_the_denial_and_its_explanation_name_the_same_policy() {
     let asked = server.run(&["can-i", "use_lock", "lock:staging"]);
     assert_eq!(
         (asked.status.code(), stdout(&asked).as_str()),
-        (Some(0), "yes: policy `runvoy.admin` allows use_lock on lock:staging\n")
+        (Some(0), "yes: policy `runvoy.admin` allows `use_lock` on `lock:staging`\n")
     );
     let listed = stdout(&server.run(&["policies", "list"]));
     assert!(listed.contains("own.cedar:1") && listed.contains("built-in"), "{listed}");

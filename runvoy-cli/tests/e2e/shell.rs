@@ -147,11 +147,15 @@ fn a_follower_who_comes_late_sees_everything_and_is_told_the_end() {
     let mut running = Running::spawn(server.client(&["logs", "-f", &id]));
     running.expect("1000\n");
     std::fs::write(&go, "").unwrap();
-    let (_, followed, _) = running.finish();
+    let (code, followed, said) = running.finish();
+    assert_eq!((code, said.as_str()), (Some(3), ""), "whoever followed exits as the command did");
     let expected: String = (1..=1000).map(|n| format!("{n}\n")).chain(["last\n".to_owned()]).collect();
     assert_eq!(String::from_utf8(followed).unwrap(), expected);
     assert_eq!(stdout(&server.run(&["logs", &id])), expected);
-    assert_eq!(server.run(&["wait", &id]).status.code(), Some(3));
+    for args in [&["wait", &id][..], &["logs", "-f", &id], &["logs", "-f", "-o", "json", &id]] {
+        assert_eq!(server.run(args).status.code(), Some(3), "{args:?}");
+    }
+    assert_eq!(server.run(&["logs", &id]).status.code(), Some(0), "to read is to succeed");
     assert_eq!(stdout(&server.run(&["logs", "--tail", "2", &id])), "1000\nlast\n");
 }
 

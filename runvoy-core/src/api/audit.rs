@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{AuditProblem, AuditReport, Checkpoint};
+use crate::audit::{AuditProblem, AuditReport, Checkpoint, KeptHead, UnauthenticCheckpoint};
 
 /// The answer to `GET /audit/head`: what to keep where whoever can write the log cannot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,7 +11,7 @@ pub struct AuditHead {
     pub seq: u64,
     /// Its hash.
     pub hash: String,
-    /// When the checkpoint that says so was written.
+    /// When the checkpoint that says so was made.
     #[cfg_attr(feature = "http", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
     /// Its keyed hash; absent where the server has no key for checkpoints, and then none is written.
@@ -36,10 +36,19 @@ pub struct AuditVerification {
     pub records: u64,
     /// The hash of the last of them.
     pub hash: String,
-    /// Checkpoints that agree with them.
+    /// Authentic checkpoints that agree with them.
     pub checkpoints: u64,
-    /// Records after the last checkpoint: a change of these could not be told.
+    /// Records after the last of these checkpoints and the kept head: a change of these could not be told.
     pub unanchored: u64,
+    /// How many checkpoints were left out: they were changed, or made with another master key, and prove nothing.
+    #[serde(default)]
+    pub unauthentic: u64,
+    /// The first 20 of these, by the records that they tell of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unauthentic_checkpoints: Vec<UnauthenticCheckpoint>,
+    /// What became of the head that was asked about, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<KeptHead>,
     /// The first thing that is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<AuditProblem>,
@@ -47,7 +56,16 @@ pub struct AuditVerification {
 
 impl From<AuditReport> for AuditVerification {
     fn from(report: AuditReport) -> Self {
-        let AuditReport { records, hash, checkpoints, unanchored, problem } = report;
-        Self { whole: problem.is_none(), records, hash, checkpoints, unanchored, problem }
+        Self {
+            whole: report.problem.is_none(),
+            records: report.records,
+            hash: report.hash,
+            checkpoints: report.checkpoints,
+            unanchored: report.unanchored,
+            unauthentic: report.unauthentic,
+            unauthentic_checkpoints: report.unauthentic_checkpoints,
+            kept: report.kept,
+            problem: report.problem,
+        }
     }
 }

@@ -78,6 +78,9 @@ pub struct ExecutionSummary {
     pub status_reason: Option<Reason>,
     /// The command's code; 0 while it runs, 1 if it never ran.
     pub exit_code: i32,
+    /// It ended without a start that is known of; absent otherwise. `exit_code` and `started_at` are stand-ins then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never_started: bool,
     /// How long it took, absent when 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub duration_seconds: i64,
@@ -110,6 +113,7 @@ impl ExecutionSummary {
             status: record.status,
             status_reason: record.status_reason,
             exit_code: shown_exit_code(record).unwrap_or(0),
+            never_started: record.status.is_terminal() && record.started_at.is_none(),
             duration_seconds: duration_seconds(record),
             created_by_request_id: record.created_by_request_id,
             modified_by_request_id: record.modified_by_request_id,

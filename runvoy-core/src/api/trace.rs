@@ -1,3 +1,4 @@
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{ExecutionSummary, UserData};
@@ -67,15 +68,15 @@ pub struct NamedImage {
 }
 
 impl TraceAnswer {
-    /// The answer about the request that is called so.
-    pub fn new(request: &str, trace: Trace, provider: &str) -> Self {
+    /// The answer, at a time, about the request that is called so.
+    pub fn new(request: &str, trace: Trace, provider: &str, now: Timestamp) -> Self {
         let name = |name: String| NamedResource { name };
         Self {
             logs: trace.lines.map(|lines| events(request, lines)),
             related_resources: RelatedResources {
                 executions: trace.executions.iter().map(|e| ExecutionSummary::new(e, provider)).collect(),
                 secrets: trace.secrets.iter().map(ToString::to_string).map(name).collect(),
-                users: trace.users.into_iter().map(UserData::from).collect(),
+                users: trace.users.into_iter().map(|user| UserData::at(now, user)).collect(),
                 images: trace.images.into_iter().map(|image| NamedImage { image }).collect(),
                 locks: trace.locks.iter().map(ToString::to_string).map(name).collect(),
             },

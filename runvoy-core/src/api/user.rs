@@ -29,6 +29,9 @@ pub struct UserData {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "http", schema(value_type = Option<String>, format = DateTime))]
     pub key_expires_at: Option<Timestamp>,
+    /// Whether that time is over, by the server's clock: the key they have opens nothing any more.
+    #[serde(default)]
+    pub key_expired: bool,
     /// When their claim token lapses, while they have no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "http", schema(value_type = Option<String>, format = DateTime))]
@@ -41,9 +44,11 @@ pub struct UserData {
     pub modified_by_request_id: RequestId,
 }
 
-impl From<User> for UserData {
-    fn from(user: User) -> Self {
+impl UserData {
+    /// Somebody as they are at a time.
+    pub fn at(now: Timestamp, user: User) -> Self {
         Self {
+            key_expired: user.has_expired_key(now),
             claim_expires_at: match user.key {
                 KeyState::Invited { until } | KeyState::Rotated { until } if !user.revoked => Some(until),
                 _ => None,

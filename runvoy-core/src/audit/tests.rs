@@ -41,7 +41,11 @@ fn checkpoint(record: &AuditRecord) -> Checkpoint {
 }
 
 fn check(records: &[AuditRecord], checkpoints: &[Checkpoint]) -> AuditReport {
-    let mut verifier = Verifier::new(checkpoints.to_vec(), Some(&key()));
+    check_with(records, checkpoints, None)
+}
+
+fn check_with(records: &[AuditRecord], checkpoints: &[Checkpoint], kept: Option<Head>) -> AuditReport {
+    let mut verifier = Verifier::new(checkpoints.to_vec(), Some(&key()), kept);
     for record in records {
         if !verifier.take(record) {
             break;
@@ -115,11 +119,88 @@ fn a_chain_written_anew_does_not_agree_with_its_checkpoint() {
     assert_eq!(found(&forged, &[]), None);
     let anchors = [checkpoint(&records[3]), checkpoint(&records[8])];
     assert_eq!(found(&forged, &anchors), Some((5, ProblemKind::Rewritten)));
+    // What the key did not make is no anchor: it proves nothing, and says so.
     let forged_anchor = Checkpoint { mac: Some(GENESIS.to_owned()), ..checkpoint(&forged[8]) };
     assert_eq!(found(&forged, &[forged_anchor]), Some((9, ProblemKind::BadCheckpoint)));
     let other = CheckpointKey::derive(&[8; 32]);
     let foreign = Checkpoint::new(event(0).at, forged[8].head(), Some(&other));
     assert_eq!(found(&forged, &[foreign]), Some((9, ProblemKind::BadCheckpoint)));
+}
+
+#[test]
+fn a_checkpoint_that_is_not_authentic_is_left_out_and_blinds_nobody() {
+    let records = chain();
+    let good = [checkpoint(&records[3]), checkpoint(&records[8])];
+    let bad = Checkpoint { head: Head { seq: 6, hash: GENESIS.to_owned() }, ..good[0].clone() };
+    let report = check(&records, &[good.as_slice(), std::slice::from_ref(&bad)].concat());
+    assert_eq!((report.records, report.checkpoints, report.unanchored), (12, 2, 3));
+    let named = UnauthenticCheckpoint { seq: 6, at: bad.at, agrees: false };
+    assert_eq!((report.unauthentic, report.unauthentic_checkpoints), (1, vec![named]));
+    let problem = report.problem.unwrap();
+    assert_eq!((problem.seq, problem.kind), (6, ProblemKind::BadCheckpoint));
+    assert!(problem.message.contains("record 6 at 2023-11-14"), "{}", problem.message);
+    // What is wrong with the chain itself is told first, and where the authentic ones end.
+    let mut changed = records;
+    changed[1].text.push(' ');
+    let report = check(&changed, &[bad, good[1].clone()]);
+    assert_eq!((report.records, report.unanchored, report.unauthentic), (1, 1, 1));
+    assert_eq!(report.problem.map(|problem| (problem.seq, problem.kind)), Some((2, ProblemKind::Changed)));
+}
+
+#[test]
+fn a_key_that_was_replaced_begins_a_new_anchor() {
+    let records = chain();
+    let lost = CheckpointKey::derive(&[8; 32]);
+    let older = [3, 8].map(|at: usize| Checkpoint::new(event(0).at, records[at].head(), Some(&lost)));
+    let report = check(&records, &older);
+    assert_eq!((report.records, report.checkpoints, report.unanchored, report.unauthentic), (12, 0, 12, 2));
+    assert!(report.unauthentic_checkpoints.iter().all(|one| one.agrees));
+    let problem = report.problem.unwrap();
+    assert_eq!((problem.seq, problem.kind), (4, ProblemKind::BadCheckpoint));
+    assert!(problem.message.contains("runvoy audit head"), "{}", problem.message);
+    let anchored_anew = [older.as_slice(), &[checkpoint(&records[9])]].concat();
+    let report = check(&records, &anchored_anew);
+    assert_eq!((report.unanchored, report.unauthentic, report.problem), (2, 2, None));
+    let anew = [&records[..5], &chain_after(records[4].head(), 100..107)].concat();
+    let anchored_anew = [older.as_slice(), &[checkpoint(&anew[9])]].concat();
+    assert_eq!(
+        found(&anew, &anchored_anew),
+        Some((9, ProblemKind::BadCheckpoint)),
+        "it was rewritten before"
+    );
+}
+
+#[test]
+fn a_kept_head_is_no_checkpoint_and_is_told_by_its_name() {
+    let records = chain();
+    let anchors = [checkpoint(&records[3])];
+    let report = check_with(&records, &anchors, Some(records[8].head()));
+    assert_eq!((report.checkpoints, report.unanchored, report.problem), (1, 3, None));
+    assert_eq!(report.kept, Some(KeptHead { seq: 9, agrees: true }));
+    let report = check_with(&records[..7], &anchors, Some(records[8].head()));
+    assert_eq!(report.kept, Some(KeptHead { seq: 9, agrees: false }));
+    let problem = report.problem.unwrap();
+    assert_eq!(
+        problem.message,
+        "records 8 to 9 are missing: the head that was kept tells of them; nothing vouches for records 5 to 7"
+    );
+    let other = Head { seq: 9, hash: GENESIS.to_owned() };
+    let problem = check_with(&records, &anchors, Some(other)).problem.unwrap();
+    assert_eq!((problem.seq, problem.kind), (5, ProblemKind::Rewritten));
+    assert_eq!(problem.message, "records 5 to 9 are not those that the head that was kept tells of");
+    let empty = check_with(&[], &[], Some(Head::default()));
+    assert_eq!((empty.kept, empty.problem), (Some(KeptHead { seq: 0, agrees: true }), None));
+}
+
+#[test]
+fn a_number_that_no_record_has_is_found() {
+    let mut records = chain();
+    let forged = AuditRecord { seq: 0, ..records[4].clone() };
+    records.insert(0, forged);
+    assert_eq!(found(&records, &[]), Some((1, ProblemKind::Moved)));
+    let mut records = chain();
+    records[5].seq = 3;
+    assert_eq!(found(&records, &[]), Some((6, ProblemKind::Missing)));
 }
 
 #[test]

@@ -1,15 +1,26 @@
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
 use futures_util::stream;
 use http::header;
+use tokio::time::timeout;
 
 use super::ApiError;
 use super::query::Params;
 use crate::api::{AuditHead, AuditVerification, ErrorBody};
-use crate::audit::Head;
+use crate::audit::{AuditReport, Head};
+use crate::port::BoxError;
 use crate::{AuditFilter, AuditPage, Caller, Error, Runvoy};
+
+/// A client hears something within this time, however long a check takes.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// A check of a whole log under way.
+type Check = BoxFuture<'static, Result<AuditReport, Error>>;
 
 /// The audit records that fit, oldest first, one a line. A line's last field is the record's hash; without it the
 /// line is the record's text.
@@ -56,7 +67,7 @@ pub(super) async fn get_audit(
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(pages)).into_response())
 }
 
-/// Anchors the audit log in a checkpoint, and answers its end.
+/// The end of the audit log, authenticated. Anchors the log in a checkpoint, at most once in a minute.
 #[utoipa::path(
     get, path = "/audit/head", security(("api_key" = [])),
     responses(
@@ -72,6 +83,8 @@ pub(super) async fn get_head(
 }
 
 /// Checks the whole audit log, also against a head that was kept elsewhere if `seq` and `hash` name one.
+///
+/// While a check takes long, there is white space before the JSON.
 #[utoipa::path(
     get, path = "/audit/verify", security(("api_key" = [])),
     params(
@@ -87,11 +100,28 @@ pub(super) async fn get_verification(
     State(runvoy): State<Runvoy>,
     caller: Caller,
     params: Params,
-) -> Result<Json<AuditVerification>, ApiError> {
+) -> Result<Response, ApiError> {
     let kept = match (params.number("seq")?, params.get("hash")) {
         (Some(seq), Some(hash)) => Some(Head { seq, hash: hash.to_owned() }),
         (None, None) => None,
         _ => return Err(ApiError::invalid_query("seq, hash: a head has both".to_owned())),
     };
-    Ok(Json(runvoy.verify_audit(&caller, kept).await?.into()))
+    let mut check: Check = Box::pin(async move { runvoy.verify_audit(&caller, kept).await });
+    match timeout(SILENCE, &mut check).await {
+        Ok(done) => Ok(Json(AuditVerification::from(done?)).into_response()),
+        Err(_) => Ok(slowly(check)),
+    }
+}
+
+/// The answer of a check that takes long: the client sees that somebody is at it. A failure breaks it off.
+fn slowly(check: Check) -> Response {
+    let steps = stream::try_unfold(Some(check), |check| async move {
+        let Some(mut check) = check else { return Ok(None) };
+        let Ok(done) = timeout(SILENCE, &mut check).await else {
+            return Ok(Some((Bytes::from_static(b"\n"), Some(check))));
+        };
+        let json = serde_json::to_vec(&AuditVerification::from(done?))?;
+        Ok::<_, BoxError>(Some((Bytes::from(json), None)))
+    });
+    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(steps)).into_response()
 }

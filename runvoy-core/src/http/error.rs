@@ -69,8 +69,8 @@ impl ApiError {
             return Self::new(StatusCode::FORBIDDEN, "Forbidden", None, None);
         };
         let details = match policy {
-            Some(policy) => format!("policy `{policy}` forbids {action} on {resource}"),
-            None => format!("no policy allows you {action} on {resource}"),
+            Some(policy) => format!("policy `{policy}` forbids `{action}` on `{resource}`"),
+            None => format!("no policy allows you to `{action}` on `{resource}`"),
         };
         let code = by_content.then_some(code::FORBIDDEN);
         Self::new(StatusCode::FORBIDDEN, "Forbidden", code, Some(details))

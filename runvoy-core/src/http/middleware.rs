@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use axum::extract::{Request, State};
@@ -21,18 +21,29 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 pub struct PeerAddress(pub IpAddr);
 
 /// Who sent a request: the last address of the way that no trusted proxy has. Only a trusted one is believed about who
-/// came to it.
-fn sender(peer: IpAddr, headers: &HeaderMap, trusted: &[AddressRange]) -> IpAddr {
+/// came to it; `None` where what it says is no address, which is not its own then.
+fn sender(peer: IpAddr, headers: &HeaderMap, trusted: &[AddressRange]) -> Option<IpAddr> {
     let is_trusted = |address: IpAddr| trusted.iter().any(|range| range.contains(address));
     let mut sender = peer;
-    let values = headers.get_all(FORWARDED_FOR).iter().rev().map(|value| value.to_str().unwrap_or_default());
-    for before in values.flat_map(|value| value.rsplit(',')) {
-        match before.trim().parse() {
-            Ok(before) if is_trusted(sender) => sender = before,
-            _ => break,
+    let values = headers.get_all(FORWARDED_FOR).iter().rev().map(|value| value.to_str().unwrap_or("?"));
+    let way = values.flat_map(|value| value.rsplit(',')).map(str::trim).filter(|entry| !entry.is_empty());
+    for before in way {
+        if !is_trusted(sender) {
+            break;
         }
+        sender = address(before)?;
     }
-    sender
+    Some(sender)
+}
+
+/// An address as proxies write it: bare, in brackets, with a port or without.
+fn address(text: &str) -> Option<IpAddr> {
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok();
+    let with_port = || text.parse::<SocketAddr>().ok();
+    text.parse()
+        .ok()
+        .or_else(|| with_port().map(|socket| socket.ip()))
+        .or_else(|| bracketed().map(Into::into))
 }
 
 /// Claim tokens travel in the path.
@@ -50,7 +61,7 @@ fn shown(path: &str) -> String {
 pub(super) async fn request(State(runvoy): State<Runvoy>, mut request: Request, next: Next) -> Response {
     let request_id = RequestId::random();
     let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
-    let address = peer.map(|peer| sender(peer, request.headers(), &runvoy.config().trusted_proxies));
+    let address = peer.and_then(|peer| sender(peer, request.headers(), &runvoy.config().trusted_proxies));
     let context = RequestContext { request_id, address };
     request.extensions_mut().insert(context);
     let span = request_log::span(request_id, request.method(), &shown(request.uri().path()));
@@ -78,15 +89,43 @@ mod tests {
             for value in way {
                 headers.append(FORWARDED_FOR, HeaderValue::from_str(value).unwrap());
             }
-            sender(peer.parse().unwrap(), &headers, &trusted).to_string()
+            sender(peer.parse().unwrap(), &headers, &trusted).map_or("none".to_owned(), |it| it.to_string())
         };
         assert_eq!(of("192.0.2.9", &["192.0.2.1"]), "192.0.2.9", "anybody can write a header");
         assert_eq!(of("10.0.0.1", &["192.0.2.1"]), "192.0.2.1");
         assert_eq!(of("10.0.0.1", &["198.51.100.7, 192.0.2.1"]), "192.0.2.1", "what the sender wrote itself");
         assert_eq!(of("10.0.0.1", &["198.51.100.7, 192.0.2.1, 10.0.0.2"]), "192.0.2.1", "two proxies");
         assert_eq!(of("10.0.0.1", &["198.51.100.7", "192.0.2.1"]), "192.0.2.1", "two headers");
-        assert_eq!(of("10.0.0.1", &["unknown"]), "10.0.0.1");
-        assert_eq!(of("10.0.0.1", &[]), "10.0.0.1");
+        for none in [&[][..], &[""], &[" , "]] {
+            assert_eq!(of("10.0.0.1", none), "10.0.0.1", "the proxy itself asks");
+        }
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_says_is_read_in_every_form_and_never_taken_for_the_proxy() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let of = |peer: &str, way: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.append(FORWARDED_FOR, HeaderValue::from_bytes(way.as_bytes()).unwrap());
+            sender(peer.parse().unwrap(), &headers, &trusted).map(|it| it.to_string())
+        };
+        let forms = [
+            ("192.0.2.1:4711", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:4711", "2001:db8::1"),
+            ("198.51.100.7, 192.0.2.1:4711, 10.0.0.2:80", "192.0.2.1"),
+            ("nonsense, 192.0.2.1", "192.0.2.1"),
+        ];
+        for (way, expected) in forms {
+            assert_eq!(of("10.0.0.1", way).as_deref(), Some(expected), "{way}");
+        }
+        for nothing in
+            ["unknown", "_hidden", "192.0.2.1:", "192.0.2.1:http", "[192.0.2.1]", "é", "192.0.2.1, x"]
+        {
+            assert_eq!(of("10.0.0.1", nothing), None, "{nothing}");
+            assert_eq!(of("192.0.2.9", nothing).as_deref(), Some("192.0.2.9"), "{nothing}, not believed");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::ApiError;
 use super::json::RawBody;
 use crate::api::{
     ClaimAnswer, CreateUserRequest, ErrorBody, InvitationAnswer, RevokeAnswer, RevokeUserRequest,
-    RotateUserRequest, UsersAnswer,
+    RotateUserRequest, UserData, UsersAnswer,
 };
 use crate::port::Action;
 use crate::{Caller, Invitation, RequestContext, Runvoy};
@@ -24,7 +24,8 @@ pub(super) async fn list_users(
     State(runvoy): State<Runvoy>,
     caller: Caller,
 ) -> Result<Json<UsersAnswer>, ApiError> {
-    let users = runvoy.users(&caller).await?.into_iter().map(Into::into).collect();
+    let now = runvoy.now();
+    let users = runvoy.users(&caller).await?.into_iter().map(|user| UserData::at(now, user)).collect();
     Ok(Json(UsersAnswer { users }))
 }
 
@@ -44,7 +45,7 @@ pub(super) async fn create_user(
 ) -> Result<impl IntoResponse, ApiError> {
     let request: CreateUserRequest = parse(&runvoy, &caller, Action::CreateUser, &body).await?;
     let invitation = runvoy.create_user(&caller, &request).await?;
-    Ok((StatusCode::CREATED, secret(InvitationAnswer::from(invitation))))
+    Ok((StatusCode::CREATED, secret(invited(&runvoy, invitation))))
 }
 
 /// Takes somebody's key back. The user stays known.
@@ -82,7 +83,8 @@ pub(super) async fn rotate_user(
     body: RawBody,
 ) -> Result<impl IntoResponse, ApiError> {
     let request: RotateUserRequest = parse(&runvoy, &caller, Action::RotateUser, &body).await?;
-    Ok(secret(InvitationAnswer::from(runvoy.rotate_user(&caller, &request).await?)))
+    let invitation = runvoy.rotate_user(&caller, &request).await?;
+    Ok(secret(invited(&runvoy, invitation)))
 }
 
 /// Fetches a key with a claim token: once, and within 15 minutes. Needs no key.
@@ -136,12 +138,10 @@ fn secret<T>(body: T) -> ([(header::HeaderName, &'static str); 1], Json<T>) {
     ([(header::CACHE_CONTROL, "no-store")], Json(body))
 }
 
-impl From<Invitation> for InvitationAnswer {
-    fn from(invitation: Invitation) -> Self {
-        Self {
-            user: invitation.user.into(),
-            claim_token: invitation.claim_token.reveal().to_owned(),
-            warning: invitation.warning.map(str::to_owned),
-        }
+fn invited(runvoy: &Runvoy, invitation: Invitation) -> InvitationAnswer {
+    InvitationAnswer {
+        user: UserData::at(runvoy.now(), invitation.user),
+        claim_token: invitation.claim_token.reveal().to_owned(),
+        warning: invitation.warning.map(str::to_owned),
     }
 }

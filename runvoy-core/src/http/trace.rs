@@ -22,5 +22,5 @@ pub(super) async fn get_trace(
 ) -> Result<Json<TraceAnswer>, ApiError> {
     let Path(request) = request.map_err(|error| ApiError::invalid(format!("request: {error}")))?;
     let trace = runvoy.trace(&caller, &request).await?;
-    Ok(Json(TraceAnswer::new(&request, trace, &runvoy.config().provider)))
+    Ok(Json(TraceAnswer::new(&request, trace, &runvoy.config().provider, runvoy.now())))
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::audit::{AuditRecord, Checkpoint, Head};
+use crate::audit::{AuditFilter, AuditRecord, Checkpoint, Head};
 use crate::id::{Email, RequestId};
 
 /// What an audit event is about.
@@ -16,7 +16,7 @@ pub enum AuditKind {
     Allowed,
     /// Somebody was not allowed to do something.
     Denied,
-    /// What became of a run.
+    /// What became of a run, or of a claim.
     Outcome,
 }
 
@@ -38,7 +38,7 @@ pub struct AuditEvent {
     pub at: Timestamp,
     /// In which request.
     pub request_id: RequestId,
-    /// Who; for an outcome, who asked for the run.
+    /// Who; for an outcome, who asked for it.
     pub user: Email,
     /// From where, where that is known.
     pub address: Option<IpAddr>,
@@ -54,6 +54,15 @@ pub struct AuditEvent {
     pub detail: Option<String>,
 }
 
+/// A stretch of the audit log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditPage {
+    /// What fits; it may be nothing although more follows.
+    pub records: Vec<AuditRecord>,
+    /// The number after which to go on; `None` at the end.
+    pub next: Option<u64>,
+}
+
 /// An append-only record of every decision, each bound to those before it.
 ///
 /// # Contract
@@ -62,7 +71,8 @@ pub struct AuditEvent {
 /// - An answer to [`append`](Self::append) means durable. Numbers grow by one in the order of appending.
 /// - The record is made from the one before it within the same atomic write: of any number of appends at once, none
 ///   shares its predecessor with another.
-/// - Reading answers what is stored, byte for byte as far as it is text, also where somebody changed it.
+/// - Reading answers what is stored, byte for byte as far as it is text, also where somebody changed it. What is no text,
+///   or has a number that no record has, shows as what no record says; it never makes reading fail, or go in a circle.
 #[async_trait]
 pub trait AuditLog: Send + Sync + 'static {
     /// Appends an event and answers its number.
@@ -70,6 +80,17 @@ pub trait AuditLog: Send + Sync + 'static {
 
     /// At most `limit` records after number `after`, in the order of their numbers.
     async fn read(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, StoreError>;
+
+    /// Of the records after number `after`, in the order of their numbers, those that fit; at most `limit`, and fewer where
+    /// the next one is far: then `next` says where to go on.
+    ///
+    /// To be implemented by a log that does not have to read all that it leaves out.
+    async fn find(&self, filter: &AuditFilter, after: u64, limit: usize) -> Result<AuditPage, StoreError> {
+        let mut records = self.read(after, limit).await?;
+        let next = records.last().filter(|_| records.len() == limit).map(|record| record.seq);
+        records.retain(|record| filter.fits(&record.text));
+        Ok(AuditPage { records, next })
+    }
 
     /// The end of the chain.
     async fn head(&self) -> Result<Head, StoreError>;
@@ -79,4 +100,11 @@ pub trait AuditLog: Send + Sync + 'static {
 
     /// Every checkpoint, in the order of adding. One that can no longer be read is answered with a time of 0.
     async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError>;
+
+    /// The last of them.
+    ///
+    /// To be implemented by a log that does not have to read all of them for it.
+    async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        Ok(self.checkpoints().await?.pop())
+    }
 }

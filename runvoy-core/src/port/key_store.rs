@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::StoreError;
-use crate::account::{Account, ClaimOutcome, NewClaim, User};
+use crate::account::{Account, ClaimOutcome, KeyExpiry, NewClaim, User};
 use crate::claim::HashedToken;
 use crate::id::{Email, RequestId};
 use crate::key::HashedKey;
@@ -60,21 +60,21 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Takes a user's key back. Idempotent; [`StoreError::NotFound`] for an unknown user.
     async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError>;
 
-    /// Makes a user's key worthless and opens a claim token for the next one, which expires at `key_expires_at`.
+    /// Makes a user's key worthless and opens a claim token for the next one, which expires as `expiry` says.
     /// [`StoreError::NotFound`] for an unknown user, [`StoreError::Refused`] for a revoked one.
     async fn rotate(
         &self,
         email: &Email,
         claim: NewClaim,
-        key_expires_at: Option<Timestamp>,
+        expiry: KeyExpiry,
         request: RequestId,
     ) -> Result<User, StoreError>;
 
     /// Notes when users were seen; unknown ones are ignored, and a time never goes back.
     async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError>;
 
-    /// Removes who has lapsed, and says whom.
-    async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError>;
+    /// Removes those of these who have lapsed, and says whom.
+    async fn drop_lapsed(&self, who: &[Email], now: Timestamp) -> Result<Vec<Email>, StoreError>;
 
     /// A user, revoked and lapsed ones included.
     async fn user(&self, email: &Email) -> Result<Option<User>, StoreError>;

@@ -17,8 +17,8 @@ mod resource;
 mod store_error;
 mod trace_log;
 
-pub use crate::account::{Account, AccountClaim, ClaimOutcome, KeyState, NewClaim, User};
-pub use audit_log::{AuditEvent, AuditKind, AuditLog};
+pub use crate::account::{Account, AccountClaim, ClaimOutcome, KeyExpiry, KeyState, NewClaim, User};
+pub use audit_log::{AuditEvent, AuditKind, AuditLog, AuditPage};
 pub use authorizer::{
     Action, Authorizer, AuthorizerError, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext,
 };

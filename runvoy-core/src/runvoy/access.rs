@@ -102,6 +102,18 @@ impl Runvoy {
         resource: Resource<'_>,
         run: Option<RunContext<'_>>,
     ) -> Result<Granted, Error> {
+        self.authorize_named(caller, (action, resource), run, None).await
+    }
+
+    /// As [`authorize`](Self::authorize), where a denial names something else than what was asked about: somebody who
+    /// only stands for others.
+    pub(crate) async fn authorize_named(
+        &self,
+        caller: &Caller,
+        (action, resource): (Action, Resource<'_>),
+        run: Option<RunContext<'_>>,
+        named: Option<&str>,
+    ) -> Result<Granted, Error> {
         self.confirm(&mut caller.standing.clone()).await?;
         match self.decide(caller, action, resource, run).await? {
             Decision::Allow { policy } => {
@@ -111,8 +123,9 @@ impl Runvoy {
             Decision::Deny { policy } => {
                 let mut event = self.event(caller, AuditKind::Denied, (action, resource), policy.as_ref());
                 event.detail = run.map(|run| excerpt(run.command));
+                let resource = named.map_or_else(|| resource.to_string(), str::to_owned);
+                event.resource.clone_from(&resource);
                 self.append(event).await?;
-                let resource = resource.to_string();
                 Err(Error::Denied { action, resource, policy, by_content: run.is_some() })
             }
         }

@@ -14,7 +14,7 @@ pub enum Error {
     #[error("not authenticated: {0}")]
     Unauthenticated(Unauthenticated),
     /// No policy allows it, or one forbids it.
-    #[error("not allowed: {action} on {resource}{}", policy.as_ref().map(|p| format!(", by policy `{p}`")).unwrap_or_default())]
+    #[error("not allowed: `{action}` on `{resource}`{}", policy.as_ref().map(|p| format!(", by policy `{p}`")).unwrap_or_default())]
     Denied {
         /// What was asked for.
         action: Action,
@@ -49,7 +49,7 @@ pub enum Error {
     #[error("the idempotency key was used with a different request")]
     IdempotencyConflict,
     /// The lock is held, and the run was not to wait.
-    #[error("the lock `{name}` is held{}", holder.as_ref().map(|h| format!(" by {} since {} (execution {})", h.user, h.since, h.execution)).unwrap_or_default())]
+    #[error("the lock `{name}` is held{}", holder.as_ref().map(|h| format!(" by {} since {} (execution {})", h.user, h.since.strftime("%Y-%m-%d %H:%M:%SZ"), h.execution)).unwrap_or_default())]
     LockHeld {
         /// The lock.
         name: LockName,

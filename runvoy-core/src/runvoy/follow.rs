@@ -63,10 +63,10 @@ pub struct Follow {
 }
 
 impl Runvoy {
-    /// Follows an execution. The reveal of its log is recorded once.
+    /// Follows an execution. The reveal of its log is recorded, once for all of it.
     pub async fn follow(&self, caller: &Caller, id: &IdPrefix, start: LogStart) -> Result<Follow, Error> {
         let record = self.resolve(id).await?;
-        self.reveal_log(caller, &record).await?;
+        self.reveal_log(caller, &record, &start).await?;
         self.reader(caller, record, start).await
     }
 
@@ -102,7 +102,7 @@ impl Follow {
     /// The next thing to tell, waiting for it. Cancel-safe: what was not told is told next.
     ///
     /// An error of [`Error::Unauthenticated`] once the reader's key is worthless: at once where it was made so by this
-    /// process, else within [`limits::KEY_RECHECK`](crate::limits::KEY_RECHECK).
+    /// process, at the next look by itself where it expired, else within [`limits::KEY_RECHECK`](crate::limits::KEY_RECHECK).
     ///
     /// `None` after the end, and when the service drains: then [`cursor`](Self::cursor) tells where to go on.
     pub async fn next(&mut self) -> Result<Option<FollowItem>, Error> {

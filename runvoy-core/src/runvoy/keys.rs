@@ -1,7 +1,9 @@
+//! The first admin.
+
 use super::{Error, RequestContext, Runvoy};
 use crate::id::{Email, Role};
 use crate::key::ApiKey;
-use crate::port::{AuditEvent, AuditKind, User};
+use crate::port::{AuditEvent, AuditKind, Resource, User};
 
 impl Runvoy {
     /// Whether nobody is known yet.
@@ -13,23 +15,28 @@ impl Runvoy {
     ///
     /// Of any number of calls at once one creates it. The key is the caller's to keep: only its hash is stored.
     pub async fn bootstrap_admin(&self, email: Email, key: &ApiKey) -> Result<bool, Error> {
-        let context = RequestContext::internal();
-        let user = User::new(email.clone(), Role::Admin, self.inner.clock.now(), context.request_id);
+        if !self.is_new().await? {
+            return Ok(false);
+        }
+        let now = self.inner.clock.now();
+        let intent = AuditEvent {
+            at: now,
+            request_id: RequestContext::internal().request_id,
+            user: email.clone(),
+            address: None,
+            kind: AuditKind::Allowed,
+            action: "bootstrap_admin".to_owned(),
+            resource: Resource::User(&email).to_string(),
+            policy: None,
+            detail: None,
+        };
+        self.append(intent.clone()).await?;
+        let user = User::new(email, Role::Admin, now, intent.request_id);
         let store = Error::store("the key store");
         let created = self.inner.keys.bootstrap(user, key.hash()).await.map_err(store)?;
-        if created {
-            self.append(AuditEvent {
-                at: self.inner.clock.now(),
-                request_id: context.request_id,
-                user: email.clone(),
-                address: None,
-                kind: AuditKind::Allowed,
-                action: "bootstrap_admin".to_owned(),
-                resource: format!("user:{email}"),
-                policy: None,
-                detail: None,
-            })
-            .await?;
+        if !created {
+            let detail = Some("not made: somebody was there first".to_owned());
+            self.append(AuditEvent { kind: AuditKind::Outcome, detail, ..intent }).await?;
         }
         Ok(created)
     }

@@ -58,7 +58,7 @@ impl Runvoy {
             return Err(Error::invalid("wait", format!("at most {} seconds", limits::WAIT_SECONDS)));
         }
         let record = self.resolve(id).await?;
-        self.reveal_log(caller, &record).await?;
+        self.reveal_log(caller, &record, &query.start).await?;
         let mut reader = self.reader(caller, record, query.start).await?;
         let deadline = Instant::now() + query.wait;
         loop {

@@ -2,10 +2,10 @@
 
 mod access;
 mod audit;
-mod audit_trail;
 mod builder;
 mod can_i;
 mod changes;
+mod claims;
 mod config;
 mod error;
 mod follow;
@@ -17,6 +17,7 @@ mod locks;
 mod logs;
 mod page_cache;
 mod people;
+mod policy_record;
 mod quote;
 mod rates;
 mod read;
@@ -37,9 +38,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::task::TaskTracker;
 
 pub use access::{Caller, RequestContext};
-pub use audit_trail::{AuditFilter, AuditPage};
 pub use builder::{BuildError, Builder};
 pub use can_i::CanI;
+pub use claims::ClaimedKey;
 pub use config::Config;
 pub use error::{Error, Unauthenticated};
 pub use follow::{Follow, FollowItem};
@@ -48,7 +49,8 @@ pub use lock_admin::{ForcedRelease, LockView};
 pub use locks::Waiting;
 pub use logs::{LogQuery, LogRead, LogStart};
 pub use page_cache::SharedPage;
-pub use people::{ClaimedKey, Invitation};
+pub use people::Invitation;
+pub use policy_record::PolicyChange;
 pub use rates::{Rate, Rates};
 pub use read::ExecutionFilter;
 pub use reconcile::{ReconcileOptions, ReconcileReport};
@@ -105,6 +107,12 @@ impl Runvoy {
     /// What the service was configured with.
     pub fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// What the clock says.
+    #[cfg(feature = "http")]
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        self.inner.clock.now()
     }
 
     /// From now on refuses new executions; everything else goes on.

@@ -2,15 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Caller, Error, RequestContext, Runvoy};
+use super::{Caller, Error, Runvoy};
 use crate::api::{CreateUserRequest, RotateUserRequest};
 use crate::claim::ClaimToken;
 use crate::id::{Email, Role};
 use crate::key::ApiKey;
 use crate::limits;
-use crate::port::{
-    Account, Action, AuditEvent, AuditKind, ClaimOutcome, NewClaim, Reach, Resource, StoreError, User,
-};
+use crate::port::{Account, Action, KeyExpiry, NewClaim, Reach, Resource, StoreError, User};
 
 /// Somebody who is to fetch a key.
 #[derive(Clone, Debug)]
@@ -23,18 +21,12 @@ pub struct Invitation {
     pub warning: Option<&'static str>,
 }
 
-/// A key, for the one moment in which it is shown.
-#[derive(Clone, Debug)]
-pub struct ClaimedKey {
-    /// Whose it is.
-    pub user: User,
-    /// The key.
-    pub key: ApiKey,
-}
-
 /// Commands that can read the keys make everybody who may run one an admin.
 const ONE_TRUST_DOMAIN: &str = "commands run as the server's own user and can read its data: whoever may run one can do \
     whatever an admin can, so roles bind only the honest; see `--run-as`";
+
+/// A user whom the request does not name, or not so that it can be read.
+const SOMEBODY: &str = "user:?";
 
 impl Runvoy {
     /// Everybody, by email; not who never came for their key.
@@ -63,7 +55,7 @@ impl Runvoy {
             return Err(exists());
         }
         let warning = self.warn_of_company(&email).await?;
-        self.record(granted, None, Some(&shown_key(role, key_expires_at))).await?;
+        self.record(granted, None, Some(&shown_key(role, KeyExpiry::Set(key_expires_at)))).await?;
         let now = self.inner.clock.now();
         let until = after(now, limits::CLAIM_WINDOW.as_secs());
         let user = User { key_expires_at, ..User::new(email, role, now, caller.context.request_id) };
@@ -104,26 +96,25 @@ impl Runvoy {
         let email = self.addressee(caller, Action::RotateUser, &request.email).await?;
         let granted = self.authorize(caller, Action::RotateUser, Resource::User(&email), None).await?;
         let user = self.known(&email).await?.ok_or_else(|| no_user(&email))?;
-        let key_expires_at = if request.expires_in.is_none() {
-            user.key_expires_at
-        } else {
-            self.authorize(caller, Action::CreateUser, Resource::User(&email), None).await?;
-            self.expiry(request.expires_in)?
-        };
         let now = self.inner.clock.now();
-        if key_expires_at.is_some_and(|at| at <= now) {
+        let expiry = if request.expires_in.is_some() {
+            self.authorize(caller, Action::CreateUser, Resource::User(&email), None).await?;
+            KeyExpiry::Set(self.expiry(request.expires_in)?)
+        } else if user.key_expires_at.is_some_and(|at| at <= now) {
             return Err(Error::invalid(
                 "expires_in",
                 "the key has expired: an admin says until when the next is good",
             ));
-        }
-        self.record(granted, None, Some(&shown_key(user.role, key_expires_at))).await?;
+        } else {
+            KeyExpiry::Keep
+        };
+        self.record(granted, None, Some(&shown_key(user.role, expiry))).await?;
         let token = ClaimToken::generate();
         let until = after(now, limits::CLAIM_WINDOW.as_secs());
         let claim = NewClaim { token: token.hash(), until, sealed: None };
         let (this, request) = (self.clone(), caller.context.request_id);
         let rotate = async move {
-            let rotated = this.inner.keys.rotate(&email, claim, key_expires_at, request).await;
+            let rotated = this.inner.keys.rotate(&email, claim, expiry, request).await;
             this.inner.key_changes.tell();
             rotated.map_err(refused(&email))
         };
@@ -131,66 +122,12 @@ impl Runvoy {
         Ok(Invitation { user, claim_token: token, warning: None })
     }
 
-    /// Gives the key to whoever has the claim token: once, and never again.
-    pub async fn claim(&self, token: &str, context: RequestContext) -> Result<ClaimedKey, Error> {
-        let unknown = || Error::NotFound { what: "claim token, unknown or expired,".to_owned() };
-        let store = Error::store("the key store");
-        self.inner.rates.may_try(None, context.address)?;
-        let now = self.inner.clock.now();
-        let opened = match ClaimToken::parse(token) {
-            Err(_) => None,
-            Ok(token) => {
-                let pending = self.inner.keys.pending(&token.hash()).await.map_err(&store)?;
-                pending.map(|pending| (token, pending))
-            }
-        };
-        let Some((token, pending)) = opened else {
-            self.inner.rates.failed(context.address);
-            return Err(unknown());
-        };
-        match pending.claim_outcome(now) {
-            ClaimOutcome::Claimed(_) => {}
-            ClaimOutcome::Used => return Err(spent()),
-            ClaimOutcome::Unknown => return Err(unknown()),
-        }
-        let key = match pending.claim.and_then(|claim| claim.sealed) {
-            None => ApiKey::generate(),
-            Some(sealed) => token.unseal(&sealed).map_err(|error| Error::Internal {
-                what: "the preset key is not readable",
-                source: Box::new(error),
-            })?,
-        };
-        self.record_claim(&pending.user, context, now).await?;
-        match self.inner.keys.claim(&token.hash(), key.hash(), now, context.request_id).await {
-            Ok(ClaimOutcome::Claimed(user)) => Ok(ClaimedKey { user: *user, key }),
-            Ok(ClaimOutcome::Used) => Err(spent()),
-            Ok(ClaimOutcome::Unknown) => Err(unknown()),
-            Err(StoreError::Conflict { .. }) => Err(Error::Conflict {
-                message: "the preset key is in use; ask an admin for another claim token".to_owned(),
-            }),
-            Err(error) => Err(store(error)),
-        }
-    }
-
-    async fn record_claim(&self, user: &User, context: RequestContext, at: Timestamp) -> Result<(), Error> {
-        self.append(AuditEvent {
-            at,
-            request_id: context.request_id,
-            user: user.email.clone(),
-            address: context.address,
-            kind: AuditKind::Allowed,
-            action: "claim_key".to_owned(),
-            resource: Resource::User(&user.email).to_string(),
-            policy: None,
-            detail: None,
-        })
-        .await
-    }
-
     /// Fails for a caller who may not do this to anybody, as far as that can be told without saying to whom: who may
     /// not do a thing is not told what is wrong with their request.
     pub async fn check_people(&self, caller: &Caller, action: Action) -> Result<(), Error> {
-        self.authorize(caller, action, Resource::User(&caller.user), None).await.map(drop)
+        // The caller stands for whoever was meant, and is not who a denial is about.
+        let about = (action, Resource::User(&caller.user));
+        self.authorize_named(caller, about, None, Some(SOMEBODY)).await.map(drop)
     }
 
     async fn addressee(&self, caller: &Caller, action: Action, email: &str) -> Result<Email, Error> {
@@ -262,10 +199,6 @@ fn no_user(email: &Email) -> Error {
     Error::NotFound { what: format!("user {email}") }
 }
 
-fn spent() -> Error {
-    Error::Conflict { message: "this claim token was used already; if not by you, tell an admin".to_owned() }
-}
-
 /// What a store says to a change of somebody.
 fn refused(email: &Email) -> impl Fn(StoreError) -> Error {
     move |error| match error {
@@ -276,9 +209,10 @@ fn refused(email: &Email) -> impl Fn(StoreError) -> Error {
 }
 
 /// What the audit log says of a key.
-fn shown_key(role: Role, expires: Option<Timestamp>) -> String {
-    match expires {
-        None => format!("role {role}, a key that does not expire"),
-        Some(at) => format!("role {role}, a key until {at}"),
+fn shown_key(role: Role, expiry: KeyExpiry) -> String {
+    match expiry {
+        KeyExpiry::Keep => format!("role {role}, a key as long as the one before"),
+        KeyExpiry::Set(None) => format!("role {role}, a key that does not expire"),
+        KeyExpiry::Set(Some(at)) => format!("role {role}, a key until {at}"),
     }
 }

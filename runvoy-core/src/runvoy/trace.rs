@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{AuditFilter, Caller, Error, Runvoy};
+use super::{Caller, Error, Runvoy};
+use crate::audit::AuditFilter;
 use crate::execution::Execution;
 use crate::id::{Email, ExecutionId, LockName, RequestId, SecretName};
 use crate::limits;

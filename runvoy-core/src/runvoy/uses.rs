@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Error, Runvoy};
 use crate::id::Email;
-use crate::port::User;
+use crate::port::{Resource, User};
 
 /// Who was seen since it was last written down: as many as there are users.
 #[derive(Default)]
@@ -47,7 +47,24 @@ impl Runvoy {
             }
             return Err(store(error));
         }
-        for user in self.inner.keys.drop_lapsed(self.inner.clock.now()).await.map_err(store)? {
+        self.drop_lapsed().await
+    }
+
+    /// Recorded before it is done, and done to nobody of whom it was not.
+    async fn drop_lapsed(&self) -> Result<(), Error> {
+        let store = Error::store("the key store");
+        let now = self.inner.clock.now();
+        let mut lapsed = self.inner.keys.list().await.map_err(&store)?;
+        lapsed.retain(|user| user.has_lapsed(now));
+        let emails: Vec<_> = lapsed.into_iter().map(|user| user.email).collect();
+        if emails.is_empty() {
+            return Ok(());
+        }
+        for email in &emails {
+            let why = "the key was never claimed".to_owned();
+            self.append(self.system_event("drop_user", Resource::User(email), why)).await?;
+        }
+        for user in self.inner.keys.drop_lapsed(&emails, now).await.map_err(store)? {
             tracing::info!(%user, "dropped: the key was never claimed");
         }
         Ok(())

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::Subject;
-use crate::audit::{AuditRecord, Checkpoint, CheckpointKey, Head, Verifier};
+use crate::audit::{AuditFilter, AuditRecord, Checkpoint, CheckpointKey, Head, Verifier};
 use crate::id::RequestId;
-use crate::port::{AuditEvent, AuditKind, AuditLog};
+use crate::port::{AuditEvent, AuditKind, AuditLog, AuditPage};
 
 type Log = Arc<dyn AuditLog>;
 
@@ -25,7 +25,8 @@ macro_rules! audit_log_suite {
                 events_appended_at_once_are_all_there
                 reading_page_by_page_skips_and_repeats_nothing
                 nothing_follows_the_last_record
-                the_head_is_the_last_record;
+                the_head_is_the_last_record
+                what_fits_is_found_and_nothing_else;
             own:
                 numbers_begin_at_one_and_go_on_after_reopening
                 appends_at_once_make_one_chain
@@ -115,8 +116,58 @@ pub async fn reading_page_by_page_skips_and_repeats_nothing(log: &Log) {
 /// After the last record there is nothing, and asking for it is no error.
 pub async fn nothing_follows_the_last_record(log: &Log) {
     assert_eq!(log.read(u64::MAX, 10).await.unwrap(), []);
+    assert_eq!(log.find(&AuditFilter::default(), u64::MAX, 10).await.unwrap(), AuditPage::default());
     let seq = log.append(some_event()).await.unwrap();
     assert_eq!(log.read(seq - 1, 0).await.unwrap(), []);
+}
+
+/// Every record that fits is found, in order and once, whatever the pages; by each condition, and by all at once.
+pub async fn what_fits_is_found_and_nothing_else(log: &Log) {
+    let wanted = AuditEvent {
+        user: format!("u{}@audit.test", RequestId::random()).parse().unwrap(),
+        action: format!("action-{}", RequestId::random()),
+        at: "2026-05-06T07:08:09.5Z".parse().unwrap(),
+        ..some_event()
+    };
+    let first = log.head().await.unwrap().seq;
+    let earlier = AuditEvent { at: "2026-05-06T07:08:09.4Z".parse().unwrap(), ..wanted.clone() };
+    let other = AuditEvent { request_id: RequestId::random(), ..wanted.clone() };
+    let mut seqs = Vec::new();
+    for event in [&earlier, &wanted, &other, &some_event(), &wanted, &earlier] {
+        seqs.push(log.append(event.clone()).await.unwrap());
+    }
+    let of = |places: &[usize]| places.iter().map(|at| seqs[*at]).collect::<Vec<_>>();
+    let none = AuditFilter::default;
+    let user = AuditFilter { user: Some(wanted.user.clone()), ..none() };
+    let action = AuditFilter { action: Some(wanted.action.clone()), ..none() };
+    let request = AuditFilter { request: Some(wanted.request_id), ..none() };
+    let since = AuditFilter { since: Some(wanted.at), ..user.clone() };
+    let all = AuditFilter { action: action.action.clone(), request: request.request, ..since.clone() };
+    let cases = [
+        (user, of(&[0, 1, 2, 4, 5])),
+        (action, of(&[0, 1, 2, 4, 5])),
+        (request, of(&[0, 1, 4, 5])),
+        (since, of(&[1, 2, 4])),
+        (all, of(&[1, 4])),
+    ];
+    for (filter, expected) in cases {
+        for limit in [1, 2, 1000] {
+            assert_eq!(find_all(log, &filter, first, limit).await, expected, "{filter:?} by {limit}");
+        }
+    }
+    let late = AuditFilter { since: Some("9000-01-01T00:00:00Z".parse().unwrap()), ..none() };
+    assert_eq!(find_all(log, &late, first, 10).await, [] as [u64; 0]);
+}
+
+async fn find_all(log: &Log, filter: &AuditFilter, after: u64, limit: usize) -> Vec<u64> {
+    let (mut found, mut next) = (Vec::new(), Some(after));
+    while let Some(after) = next {
+        let page = log.find(filter, after, limit).await.unwrap();
+        assert!(page.records.len() <= limit && page.next.is_none_or(|next| next > after), "{page:?}");
+        found.extend(page.records.iter().map(|record| record.seq));
+        next = page.next;
+    }
+    found
 }
 
 /// The first number is 1, and a reopened log goes on where it was. Needs a log of its own.
@@ -154,7 +205,7 @@ async fn append_many(log: &dyn AuditLog) {
 }
 
 async fn assert_chain(log: &dyn AuditLog, length: u64) {
-    let mut verifier = Verifier::new(Vec::new(), None);
+    let mut verifier = Verifier::new(Vec::new(), None, None);
     for record in log.read(0, 1000).await.unwrap() {
         verifier.take(&record);
     }
@@ -165,6 +216,7 @@ async fn assert_chain(log: &dyn AuditLog, length: u64) {
 /// Checkpoints are kept as they were given, across reopening. Needs a log of its own.
 pub async fn checkpoints_are_kept_in_their_order(subject: Subject<dyn AuditLog>) {
     assert_eq!(subject.port().checkpoints().await.unwrap(), []);
+    assert_eq!(subject.port().last_checkpoint().await.unwrap(), None);
     let key = CheckpointKey::derive(b"a key of a test");
     let mut kept = Vec::new();
     for _ in 0..3 {
@@ -175,6 +227,7 @@ pub async fn checkpoints_are_kept_in_their_order(subject: Subject<dyn AuditLog>)
         kept.push(checkpoint);
     }
     assert_eq!(subject.port().checkpoints().await.unwrap(), kept);
+    assert_eq!(subject.port().last_checkpoint().await.unwrap().as_ref(), kept.last());
     let Some(subject) = subject.reopen() else { return };
     assert_eq!(subject.port().checkpoints().await.unwrap(), kept);
     assert!(kept.iter().all(|checkpoint| checkpoint.is_authentic(&key)));

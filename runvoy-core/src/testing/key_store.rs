@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::Subject;
 use crate::id::{Email, RequestId, Role};
 use crate::key::{ApiKey, HashedKey};
-use crate::port::{KeyStore, NewClaim, StoreError, User};
+use crate::port::{KeyExpiry, KeyStore, NewClaim, StoreError, User};
 
 pub use claims::*;
 
@@ -46,6 +46,7 @@ macro_rules! key_store_suite {
                 who_lapsed_is_dropped_and_nobody_else
                 a_rotated_key_is_unknown_at_once
                 of_many_rotations_the_last_token_alone_is_good
+                a_rotation_keeps_the_expiry_unless_it_says_another
                 a_rotation_of_nobody_is_not_found
                 who_is_revoked_can_neither_claim_nor_rotate
                 a_use_is_noted_and_never_goes_back;
@@ -241,11 +242,11 @@ pub async fn the_last_admin_stays(subject: Subject<dyn KeyStore>) {
     let (invited, claim, token) = (admin(), some_claim(), some_claim().token);
     store.invite(invited.clone(), NewClaim { token, ..claim }, now()).await.unwrap();
     assert!(is_refused(&store.revoke(&first.email, request).await));
-    assert!(is_refused(&store.rotate(&first.email, some_claim(), None, request).await));
+    assert!(is_refused(&store.rotate(&first.email, some_claim(), KeyExpiry::Keep, request).await));
     assert_eq!(found(&store, &key).await, Some(first.clone()), "nothing changed");
 
     store.claim(&token, some_key(), now(), request).await.unwrap();
-    store.rotate(&first.email, some_claim(), None, request).await.unwrap();
+    store.rotate(&first.email, some_claim(), KeyExpiry::Keep, request).await.unwrap();
     assert!(is_refused(&store.revoke(&invited.email, request).await));
     store.revoke(&expiring.email, request).await.unwrap();
 }

@@ -8,7 +8,7 @@ use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use mockall::mock;
 
-use crate::account::{Account, ClaimOutcome, NewClaim};
+use crate::account::{Account, ClaimOutcome, KeyExpiry, NewClaim};
 use crate::audit::{AuditRecord, Checkpoint, Head};
 use crate::claim::HashedToken;
 use crate::execution::{Execution, Patch, StartRequest, TaskHandle};
@@ -48,11 +48,11 @@ mock! {
             &self,
             email: &Email,
             claim: NewClaim,
-            key_expires_at: Option<Timestamp>,
+            expiry: KeyExpiry,
             request: RequestId,
         ) -> Result<User, StoreError>;
         async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError>;
-        async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError>;
+        async fn drop_lapsed(&self, who: &[Email], now: Timestamp) -> Result<Vec<Email>, StoreError>;
         async fn user(&self, email: &Email) -> Result<Option<User>, StoreError>;
         async fn list(&self) -> Result<Vec<User>, StoreError>;
     }

@@ -1,9 +1,18 @@
 //! The audit log over HTTP.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
 use axum::body::Body;
 use http::{Method, StatusCode};
+use runvoy_core::audit::{AuditRecord, Checkpoint, CheckpointKey, Head};
+use runvoy_core::clock::Clock as _;
 use runvoy_core::id::Role;
-use serde_json::Value;
+use runvoy_core::port::{AuditEvent, AuditLog, StoreError};
+use runvoy_core::testing::audit_log::some_event;
+use runvoy_local::memory::MemoryAuditLog;
+use serde_json::{Value, json};
 
 use super::server::{Server, key};
 
@@ -52,7 +61,7 @@ async fn the_audit_log_is_exported_whole_and_filtered() {
 async fn more_than_a_page_is_exported_without_a_gap() {
     let server = Server::new().await;
     for _ in 0..2500 {
-        server.ports.audit.append(runvoy_core::testing::audit_log::some_event()).await.unwrap();
+        server.ports.audit.append(some_event()).await.unwrap();
     }
     let all = records(&server, "").await;
     assert!(all.iter().enumerate().all(|(at, record)| record["seq"] == at + 1));
@@ -74,11 +83,135 @@ async fn a_kept_head_shows_a_log_that_was_cut() {
         (&report["whole"], &report["records"], &report["unanchored"]),
         (&true.into(), &1.into(), &0.into())
     );
+    assert_eq!((&report["checkpoints"], &report["kept"]), (&0.into(), &json!({"seq": 1, "agrees": true})));
     assert_eq!(verify("").await["unanchored"], 1);
+    assert_eq!(verify("").await.get("kept"), None);
     let report = verify("?seq=2&hash=00").await;
     assert_eq!((&report["whole"], &report["problem"]["kind"]), (&false.into(), &"missing_tail".into()));
     assert_eq!(report["problem"]["seq"], 2);
     assert_eq!(verify("?seq=1&hash=00").await["problem"]["kind"], "rewritten");
     let half = server.ask(Method::GET, "/audit/verify?seq=1", Body::empty()).await;
     assert_eq!(half.status, StatusCode::BAD_REQUEST);
+}
+
+async fn anchored(key: &CheckpointKey) -> Server {
+    let server = Server::with(|ports| ports.checkpoint_key = Some(key.clone())).await;
+    server.ports.audit.append(some_event()).await.unwrap();
+    server
+}
+
+async fn checkpoints(server: &Server) -> Vec<Checkpoint> {
+    server.ports.audit.checkpoints().await.unwrap()
+}
+
+#[tokio::test]
+async fn asking_for_the_head_makes_a_checkpoint_once_in_a_minute() {
+    let key = CheckpointKey::derive(b"one");
+    let server = anchored(&key).await;
+    let mut answered = Vec::new();
+    for _ in 0..5 {
+        server.ports.audit.append(some_event()).await.unwrap();
+        let head = server.get("/audit/head").await;
+        answered.push(serde_json::from_str::<Checkpoint>(&head.text).unwrap());
+        server.clock.advance(Duration::from_secs(14));
+    }
+    let numbers: Vec<u64> = answered.iter().map(|head| head.head.seq).collect();
+    assert_eq!(numbers, [2, 3, 4, 5, 6], "each is told the end as it is");
+    assert!(answered.iter().all(|head| head.is_authentic(&key)));
+    assert_eq!(checkpoints(&server).await, answered[..1]);
+    server.get("/audit/head").await;
+    assert_eq!(checkpoints(&server).await.len(), 2, "a minute later");
+    server.clock.advance(Duration::from_hours(1));
+    server.get("/audit/head").await;
+    server.runvoy.checkpoint_audit().await.unwrap();
+    assert_eq!(checkpoints(&server).await.len(), 2, "nothing new");
+    server.ports.audit.append(some_event()).await.unwrap();
+    server.runvoy.checkpoint_audit().await.unwrap();
+    server.ports.audit.append(some_event()).await.unwrap();
+    server.runvoy.checkpoint_audit().await.unwrap();
+    assert_eq!(checkpoints(&server).await.len(), 4, "a server that stops anchors everything");
+}
+
+#[tokio::test]
+async fn a_replaced_key_anchors_the_same_end_anew() {
+    let (lost, new) = (CheckpointKey::derive(b"lost"), CheckpointKey::derive(b"new"));
+    let server = anchored(&new).await;
+    let head = server.ports.audit.head().await.unwrap();
+    let old = Checkpoint::new(server.clock.now(), head, Some(&lost));
+    server.ports.audit.add_checkpoint(&old).await.unwrap();
+    let before = server.get("/audit/verify").await.json();
+    assert_eq!((&before["whole"], &before["problem"]["kind"]), (&false.into(), &"bad_checkpoint".into()));
+    assert_eq!((&before["records"], &before["unanchored"]), (&1.into(), &1.into()));
+    server.get("/audit/head").await;
+    let after = server.get("/audit/verify").await.json();
+    assert_eq!(
+        (&after["whole"], &after["unanchored"], &after["checkpoints"]),
+        (&true.into(), &0.into(), &1.into())
+    );
+    let named = json!([{"seq": 1, "at": old.at.to_string(), "agrees": true}]);
+    assert_eq!((&after["unauthentic"], &after["unauthentic_checkpoints"]), (&1.into(), &named));
+}
+
+/// A log that somebody else's code makes strange.
+struct Strange {
+    log: MemoryAuditLog,
+    /// What every read answers in place of the records.
+    records: Option<Vec<AuditRecord>>,
+    /// How long a read takes.
+    takes: Duration,
+}
+
+#[async_trait]
+impl AuditLog for Strange {
+    async fn append(&self, event: AuditEvent) -> Result<u64, StoreError> {
+        self.log.append(event).await
+    }
+    async fn read(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, StoreError> {
+        tokio::time::sleep(self.takes).await;
+        match &self.records {
+            Some(records) => Ok(records.clone()),
+            None => self.log.read(after, limit).await,
+        }
+    }
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.log.head().await
+    }
+    async fn add_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        self.log.add_checkpoint(checkpoint).await
+    }
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        self.log.checkpoints().await
+    }
+}
+
+async fn strange(records: Option<Vec<AuditRecord>>, takes: Duration) -> Server {
+    let log = Strange { log: MemoryAuditLog::default(), records, takes };
+    Server::with(|ports| ports.audit = Arc::new(log)).await
+}
+
+#[tokio::test]
+async fn numbers_that_do_not_grow_end_an_export_and_are_found() {
+    let record = AuditRecord::after(&Head::default(), &runvoy_core::audit::body(&some_event()).unwrap());
+    for seq in [0, 1] {
+        let forged = vec![AuditRecord { seq, ..record.clone() }; 1000];
+        let server = strange(Some(forged), Duration::ZERO).await;
+        for path in ["/audit?after=1", "/audit?after=7&user=a@b.test", &format!("/trace/{}", "0".repeat(32))]
+        {
+            let answer = server.get(path).await;
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {answer:?}");
+        }
+        let report = server.get("/audit/verify").await.json();
+        assert_eq!(report["problem"]["seq"], seq + 1, "{report}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_takes_long_is_heard_of() {
+    let server = strange(None, Duration::from_secs(35)).await;
+    let answer = server.get("/audit/verify").await;
+    assert_eq!(answer.headers["content-type"], "application/json");
+    assert!(answer.text.starts_with("\n\n{"), "{answer:?}");
+    assert_eq!(answer.json()["records"], 0);
+    let quick = strange(None, Duration::from_secs(9)).await;
+    assert!(quick.get("/audit/verify").await.text.starts_with('{'));
 }

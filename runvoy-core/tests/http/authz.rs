@@ -66,8 +66,8 @@ async fn the_answer_is_what_the_real_thing_would_be_told() {
             if is_denied {
                 denied += 1;
                 let details = real.json()["details"].as_str().unwrap().to_owned();
-                let on =
-                    format!("{} on {}", said["action"].as_str().unwrap(), said["resource"].as_str().unwrap());
+                let [action, resource] = ["action", "resource"].map(|name| said[name].as_str().unwrap());
+                let on = format!("`{action}` on `{resource}`");
                 assert!(details.contains(&on), "{details}: {on}");
                 let policy = said["policy"].as_str().map(|policy| format!("policy `{policy}` forbids"));
                 let policy = policy.unwrap_or_else(|| "no policy allows".to_owned());

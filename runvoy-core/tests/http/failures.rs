@@ -5,11 +5,16 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
+use runvoy_core::Error;
+use runvoy_core::claim::ClaimToken;
+use runvoy_core::clock::Clock as _;
 use runvoy_core::id::{RequestId, Role};
-use runvoy_core::port::{AuthorizerError, ExecutorError, KeyRecord, LogError, StoreError, User};
+use runvoy_core::key::ApiKey;
+use runvoy_core::port::{AuthorizerError, ExecutorError, KeyRecord, LogError, NewClaim, StoreError, User};
 use runvoy_core::testing::mocks::{
     MockAuditLog, MockAuthorizer, MockExecutionStore, MockExecutor, MockKeyStore, MockLogSource,
 };
+use runvoy_local::memory::MemoryKeyStore;
 
 use super::server::Server;
 
@@ -86,6 +91,32 @@ async fn nothing_happens_that_cannot_be_audited() {
     let server = Server::with(|ports| ports.audit = Arc::new(audit)).await;
     assert_down(&server, Method::POST, "/run", "DATABASE_ERROR").await;
     assert_eq!(server.executions().await, 0);
+}
+
+#[tokio::test]
+async fn nobody_is_made_or_dropped_without_a_record() {
+    let audit = || {
+        let mut audit = MockAuditLog::new();
+        audit.expect_append().returning(|_| Err(down()));
+        Arc::new(audit)
+    };
+    let empty = Server::with(|ports| {
+        ports.audit = audit();
+        ports.keys = Arc::new(MemoryKeyStore::new());
+    })
+    .await;
+    let made = empty.runvoy.bootstrap_admin("admin@acme.test".parse().unwrap(), &ApiKey::generate()).await;
+    assert!(matches!(made, Err(Error::Unavailable { .. })), "{made:?}");
+    assert_eq!(empty.ports.keys.list().await.unwrap(), []);
+
+    let server = Server::with(|ports| ports.audit = audit()).await;
+    let (email, now) = ("new@acme.test".parse().unwrap(), server.clock.now());
+    let user = User::new(email, Role::Viewer, now, RequestId::random());
+    let claim = NewClaim { token: ClaimToken::generate().hash(), until: now, sealed: None };
+    server.ports.keys.invite(user.clone(), claim, now).await.unwrap();
+    let kept = server.runvoy.keep_people().await;
+    assert!(matches!(kept, Err(Error::Unavailable { .. })), "{kept:?}");
+    assert!(server.ports.keys.user(&user.email).await.unwrap().is_some());
 }
 
 #[tokio::test]

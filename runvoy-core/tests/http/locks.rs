@@ -99,3 +99,21 @@ async fn a_lock_is_taken_by_force_from_who_holds_it() {
     assert_eq!((bad.status, &bad.json()["code"]), (StatusCode::BAD_REQUEST, &"invalid_request".into()));
     assert_eq!(server.get("/locks/..%2Fprod").await.status, StatusCode::BAD_REQUEST);
 }
+
+/// A wait is its user's, as a running command is: with a rotation nobody loses their place. What a leaked key put there
+/// has to be killed, and can be.
+#[tokio::test]
+async fn who_waits_goes_on_when_their_key_is_rotated_unless_it_is_killed() {
+    let server = Server::manual().await;
+    let holder = id(&run(&server, Role::Admin, HOLDS).await);
+    let killed = id(&run(&server, Role::Developer, WAITS).await);
+    let goes_on = id(&run(&server, Role::Developer, WAITS).await);
+    let body = r#"{"email":"developer@acme.test"}"#;
+    assert_eq!(server.ask(Method::POST, "/users/rotate", body).await.status, StatusCode::OK);
+    let waiting = server.get("/executions?status=QUEUED&user=developer@acme.test").await.json();
+    assert_eq!(waiting.as_array().unwrap().len(), 2, "{waiting}");
+    assert_eq!(server.ask(Method::DELETE, &format!("/executions/{killed}"), "").await.status, StatusCode::OK);
+    server.ask(Method::DELETE, &format!("/executions/{holder}"), "").await;
+    assert_eq!(record(&server, &goes_on).await["status"], "STARTING");
+    assert_eq!(record(&server, &killed).await["status"], "STOPPED");
+}

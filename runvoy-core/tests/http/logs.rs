@@ -1,6 +1,10 @@
 //! Reading a log: by page, by long-poll, by stream, and again after a cut.
 
+use std::time::Duration;
+
+use axum::body::Body;
 use http::{Request, StatusCode};
+use runvoy_core::http::PeerAddress;
 use runvoy_core::id::Role;
 use runvoy_core::log::Stream;
 use serde_json::Value;
@@ -86,7 +90,7 @@ async fn a_stream_resumes_where_it_was_cut() {
         let request = Request::get(format!("/api/v1/executions/{id}/logs/stream?after=0"))
             .header("X-API-Key", key(Role::Admin))
             .header("Last-Event-ID", *id_of_line)
-            .body(axum::body::Body::empty())
+            .body(Body::empty())
             .unwrap();
         let rest = server.send(request).await;
         assert_eq!(rest.status, StatusCode::OK);
@@ -178,16 +182,55 @@ async fn what_clients_of_old_get_is_null_while_it_runs_and_everything_after() {
     assert_eq!(ids.len(), 1500);
 }
 
+async fn reveals(server: &Server) -> usize {
+    let records = server.ports.audit.read(0, 100).await.unwrap();
+    records.iter().filter(|record| record.event().unwrap().action == "read_logs").count()
+}
+
 #[tokio::test]
-async fn a_reveal_is_recorded_once() {
+async fn a_reading_is_recorded_when_it_begins_and_not_with_every_page() {
     let server = Server::manual().await;
     let id = running(&server, 3).await;
+    let page = server.get(&format!("/executions/{id}/logs?limit=1")).await.json();
+    assert_eq!(reveals(&server).await, 1);
+    let next = page["next"].as_str().unwrap();
     for _ in 0..3 {
-        server.get(&format!("/executions/{id}/logs?limit=1")).await;
+        server.get(&format!("/executions/{id}/logs?limit=1&after={next}")).await;
     }
-    let records = server.ports.audit.read(0, 100).await.unwrap();
-    let reveals = records.iter().filter(|record| record.event().unwrap().action == "read_logs").count();
-    assert_eq!(reveals, 1, "{records:?}");
+    assert_eq!(reveals(&server).await, 1, "it goes on");
+    server.clock.advance(Duration::from_mins(10));
+    server.get(&format!("/executions/{id}/logs?limit=1&after={next}")).await;
+    assert_eq!(reveals(&server).await, 2, "much later");
+}
+
+#[tokio::test]
+async fn every_reading_from_the_beginning_is_recorded() {
+    let server = Server::manual().await;
+    let id = running(&server, 3).await;
+    finish(&server, &id).await;
+    for (n, query) in ["/stream", "/stream", "/stream?tail=1", "", "?limit=1", "?limit=1"].iter().enumerate()
+    {
+        server.get(&format!("/executions/{id}/logs{query}")).await;
+        assert_eq!(reveals(&server).await, n + 1, "{query}");
+    }
+    let page = server.get(&format!("/executions/{id}/logs?limit=1")).await.json();
+    let next = page["next"].as_str().unwrap();
+    server.get(&format!("/executions/{id}/logs/stream?after={next}")).await;
+    assert_eq!(reveals(&server).await, 7, "a stream that goes on");
+}
+
+#[tokio::test]
+async fn who_goes_on_from_elsewhere_is_recorded() {
+    let server = Server::manual().await;
+    let id = running(&server, 3).await;
+    let page = server.get(&format!("/executions/{id}/logs?limit=1")).await.json();
+    let path = format!("/api/v1/executions/{id}/logs?limit=1&after={}", page["next"].as_str().unwrap());
+    for (from, expected) in [("192.0.2.7", 2), ("192.0.2.7", 2), ("192.0.2.8", 3)] {
+        let mut request = Request::builder().uri(&path).header("X-API-Key", key(Role::Admin));
+        request.extensions_mut().unwrap().insert(PeerAddress(from.parse().unwrap()));
+        let answer = server.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!((answer.status, reveals(&server).await), (StatusCode::OK, expected), "{from}");
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod images;
 mod limits;
 mod locks;
 mod logs;
+mod meanwhile;
 mod people;
 mod rates;
 mod server;

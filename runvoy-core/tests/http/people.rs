@@ -75,7 +75,11 @@ async fn a_new_user_claims_a_key_that_opens() {
     );
     assert!(users[1]["last_used"].is_string(), "the key was used: {}", users[1]);
 
+    assert_eq!(users[1]["key_expired"], false);
+
     server.clock.advance(Duration::from_hours(1));
+    let users = server.get("/users/").await.json()["users"].clone();
+    assert_eq!((&users[1]["key_expired"], &users[0]["key_expired"]), (&true.into(), &false.into()));
     let late = me(&server, key).await;
     assert_eq!((late.status, &late.json()["code"]), (StatusCode::UNAUTHORIZED, &"API_KEY_EXPIRED".into()));
 }
@@ -221,10 +225,11 @@ async fn what_is_done_to_people_is_audited_and_no_secret_with_it() {
     post(&server, "/users/revoke", &json!({ "email": "dev@acme.test" })).await;
     let records = server.ports.audit.read(0, 100).await.unwrap();
     let lines: String = records.iter().map(runvoy_core::audit::AuditRecord::to_line).collect();
-    for action in ["create_user", "claim_key", "rotate_user", "revoke_user"] {
-        assert_eq!(lines.matches(action).count(), 1, "{action}: {lines}");
+    for (action, times) in [("create_user", 1), ("claim_key", 2), ("rotate_user", 1), ("revoke_user", 1)] {
+        assert_eq!(lines.matches(action).count(), times, "{action}: {lines}");
     }
-    assert_eq!(lines.matches("user:dev@acme.test").count(), 4, "{lines}");
+    assert_eq!(lines.matches("user:dev@acme.test").count(), 5, "{lines}");
+    assert_eq!(lines.matches("the key was fetched").count(), 1, "{lines}");
     for secret in [preset, &token, rotated["claim_token"].as_str().unwrap()] {
         assert!(!lines.contains(secret), "{lines}");
     }
@@ -301,6 +306,51 @@ async fn a_key_that_another_server_revoked_ends_its_streams_too() {
     let whole = tokio::time::timeout(Duration::from_mins(5), theirs.collect()).await;
     whole.expect("the stream ends").unwrap();
     assert!(begun.elapsed() <= Duration::from_secs(31), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_streams_end_when_the_key_expires() {
+    let server = Server::manual().await;
+    let body = json!({ "email": "dev@acme.test", "role": "developer", "expires_in": 3600 });
+    let token = post(&server, "/users/create", &body).await.json()["claim_token"].clone();
+    let answer = claim(&server, token.as_str().unwrap()).await.json();
+    let dev = answer["api_key"].as_str().unwrap();
+    let id = start_as(&server, dev).await;
+    let theirs = open_stream(&server, dev, &id).await;
+    server.clock.advance(Duration::from_hours(1));
+    // At the stream's next look, not when the key store is asked again.
+    let whole = tokio::time::timeout(Duration::from_secs(2), theirs.collect()).await;
+    let told = whole.expect("the stream ends").unwrap().to_bytes();
+    assert!(!told.windows(10).any(|part| part == b"event: end"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_names_nobody_is_not_recorded_as_about_its_sender() {
+    let server = Server::new().await;
+    for body in ["no JSON", r#"{"email": "no address", "role": "viewer"}"#] {
+        let answer = server.ask_as(Some(&key(Role::Viewer)), Method::POST, "/users/create", body).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{body}: {answer:?}");
+        assert!(!answer.text.contains("viewer@acme.test"), "{}", answer.text);
+    }
+    let records = server.ports.audit.read(0, 100).await.unwrap();
+    let events = records.iter().map(|record| record.event().unwrap());
+    let told: Vec<_> = events.map(|event| (event.user.to_string(), event.action, event.resource)).collect();
+    let expected = ("viewer@acme.test".to_owned(), "create_user".to_owned(), "user:?".to_owned());
+    assert_eq!(told, [expected.clone(), expected]);
+}
+
+#[tokio::test]
+async fn who_is_dropped_is_recorded_first() {
+    let server = Server::new().await;
+    invite(&server, "lapsed@acme.test").await;
+    server.clock.advance(Duration::from_mins(15));
+    server.runvoy.keep_people().await.unwrap();
+    server.runvoy.keep_people().await.unwrap();
+    let records = server.ports.audit.read(0, 100).await.unwrap();
+    let events = records.iter().map(|record| record.event().unwrap());
+    let dropped: Vec<_> = events.filter(|event| event.action == "drop_user").collect();
+    assert_eq!(dropped.len(), 1, "{dropped:?}");
+    assert_eq!(dropped[0].resource, "user:lapsed@acme.test");
 }
 
 #[tokio::test]

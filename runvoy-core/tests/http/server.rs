@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use runvoy_core::audit::CheckpointKey;
 use runvoy_core::cedar::CedarAuthorizer;
 use runvoy_core::clock::Clock as _;
 use runvoy_core::id::{RequestId, Role};
@@ -35,6 +36,7 @@ pub(crate) struct Ports {
     pub(crate) audit: Arc<dyn AuditLog>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) trace: Option<Arc<dyn TraceLog>>,
+    pub(crate) checkpoint_key: Option<CheckpointKey>,
     pub(crate) config: Config,
 }
 
@@ -113,12 +115,16 @@ impl Server {
             audit: Arc::new(MemoryAuditLog::default()),
             authorizer: Arc::new(CedarAuthorizer::builtin()),
             trace: None,
+            checkpoint_key: None,
             config: Config::default(),
         };
         change(&mut ports);
         let mut builder = Runvoy::builder();
         if let Some(trace) = &ports.trace {
             builder = builder.trace(trace.clone());
+        }
+        if let Some(key) = &ports.checkpoint_key {
+            builder = builder.checkpoint_key(key.clone());
         }
         let runvoy = builder
             .keys(ports.keys.clone())

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
-use runvoy_core::audit::{AuditRecord, Checkpoint, Head};
+use runvoy_core::audit::{AuditFilter, AuditRecord, Checkpoint, Head};
 use runvoy_core::claim::HashedToken;
 use runvoy_core::execution::{Execution, Patch, StartRequest, TaskHandle};
 use runvoy_core::id::{Email, ExecutionId, IdPrefix, LockName, RequestId};
@@ -116,16 +116,16 @@ impl KeyStore for Fused<dyn KeyStore> {
         &self,
         email: &Email,
         claim: NewClaim,
-        key_expires_at: Option<Timestamp>,
+        expiry: KeyExpiry,
         request: RequestId,
     ) -> Result<User, StoreError> {
-        self.fuse.call(self.inner.rotate(email, claim, key_expires_at, request)).await
+        self.fuse.call(self.inner.rotate(email, claim, expiry, request)).await
     }
     async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError> {
         self.fuse.call(self.inner.note_uses(uses)).await
     }
-    async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError> {
-        self.fuse.call(self.inner.drop_lapsed(now)).await
+    async fn drop_lapsed(&self, who: &[Email], now: Timestamp) -> Result<Vec<Email>, StoreError> {
+        self.fuse.call(self.inner.drop_lapsed(who, now)).await
     }
     async fn revoke(&self, email: &Email, request: RequestId) -> Result<User, StoreError> {
         self.fuse.call(self.inner.revoke(email, request)).await
@@ -253,6 +253,12 @@ impl AuditLog for Fused<dyn AuditLog> {
     }
     async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
         self.fuse.call(self.inner.checkpoints()).await
+    }
+    async fn find(&self, filter: &AuditFilter, after: u64, limit: usize) -> Result<AuditPage, StoreError> {
+        self.fuse.call(self.inner.find(filter, after, limit)).await
+    }
+    async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.fuse.call(self.inner.last_checkpoint()).await
     }
 }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use runvoy_core::claim::HashedToken;
 use runvoy_core::id::{Email, RequestId};
 use runvoy_core::key::HashedKey;
-use runvoy_core::port::{Account, ClaimOutcome, KeyRecord, KeyStore, NewClaim, StoreError, User};
+use runvoy_core::port::{Account, ClaimOutcome, KeyExpiry, KeyRecord, KeyStore, NewClaim, StoreError, User};
 
 use crate::accounts::Accounts;
 
@@ -108,10 +108,10 @@ impl KeyStore for MemoryKeyStore {
         &self,
         email: &Email,
         claim: NewClaim,
-        key_expires_at: Option<Timestamp>,
+        expiry: KeyExpiry,
         request: RequestId,
     ) -> Result<User, StoreError> {
-        self.change(email, |account, another| account.rotate(claim, key_expires_at, another, request))
+        self.change(email, |account, another| account.rotate(claim, expiry, another, request))
     }
 
     async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError> {
@@ -122,10 +122,10 @@ impl KeyStore for MemoryKeyStore {
         Ok(())
     }
 
-    async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError> {
+    async fn drop_lapsed(&self, who: &[Email], now: Timestamp) -> Result<Vec<Email>, StoreError> {
         let mut accounts = self.accounts();
-        let lapsed = accounts.users().filter(|user| user.has_lapsed(now)).map(|user| user.email.clone());
-        let lapsed: Vec<_> = lapsed.collect();
+        let has_lapsed = |email: &&Email| accounts.get(email).is_some_and(|it| it.user.has_lapsed(now));
+        let lapsed: Vec<_> = who.iter().filter(has_lapsed).cloned().collect();
         for email in &lapsed {
             accounts.remove(email);
         }

@@ -1,4 +1,3 @@
-use jiff::Timestamp;
 use runvoy_core::claim::{HashedToken, SealedKey};
 use runvoy_core::id::Email;
 use runvoy_core::key::HashedKey;
@@ -23,7 +22,6 @@ macro_rules! select {
 }
 
 const ALL: &str = select!("");
-const LAPSED: &str = select!("WHERE never_claimed AND claim_until <= ?1");
 pub(super) const BY_EMAIL: &str = select!("WHERE email = ?1");
 pub(super) const BY_TOKEN: &str = select!("WHERE claim_sha256 = ?1");
 pub(super) const BY_KEY: &str = select!("WHERE key_sha256 = ?1");
@@ -38,17 +36,12 @@ const WRITE: &str =
     modified_by_request_id = excluded.modified_by_request_id, key_sha256 = excluded.key_sha256,
     last_used = excluded.last_used, claim_sha256 = excluded.claim_sha256, claim_until = excluded.claim_until,
     claim_sealed_key = excluded.claim_sealed_key, never_claimed = excluded.never_claimed";
-const OTHER_ADMIN: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE email <> ?1 AND role = 'admin'
-    AND NOT revoked AND key_sha256 IS NOT NULL AND key_expires_at IS NULL)";
+/// Narrows who has to be looked at: what makes a lasting admin, [`User::is_lasting_admin`] alone says.
+const OTHER_ADMINS: &str = select!("WHERE email <> ?1 AND role = 'admin'");
 
 /// Every account of the file.
 pub(super) fn load(connection: &Connection) -> Result<Accounts, Failure> {
     Ok(every(connection, ALL, [])?.into_iter().collect())
-}
-
-/// Those who never came for their key.
-pub(super) fn lapsed(connection: &Connection, now: Timestamp) -> Result<Vec<Account>, Failure> {
-    every(connection, LAPSED, [text::time(now)])
 }
 
 fn every(connection: &Connection, sql: &str, params: impl Params) -> Result<Vec<Account>, Failure> {
@@ -72,7 +65,8 @@ pub(super) fn one(
 
 /// Whether the system could rely on somebody else.
 pub(super) fn has_other_admin(connection: &Connection, email: &Email) -> Result<bool, Failure> {
-    Ok(connection.prepare_cached(OTHER_ADMIN)?.query_row([email.as_str()], |row| row.get(0))?)
+    let others = every(connection, OTHER_ADMINS, [email.as_str()])?;
+    Ok(others.iter().any(|account| account.user.is_lasting_admin()))
 }
 
 /// Writes an account in the place of the one that its user had. A key of somebody else is a conflict.

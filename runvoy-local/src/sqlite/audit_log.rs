@@ -2,19 +2,24 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use runvoy_core::audit::{self, AuditRecord, Checkpoint, Head};
-use runvoy_core::port::{AuditEvent, AuditLog, StoreError};
+use runvoy_core::audit::{self, AuditFilter, AuditRecord, Checkpoint, Head};
+use runvoy_core::port::{AuditEvent, AuditLog, AuditPage, StoreError};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::audit_find;
 use super::database::Database;
 use super::error::Failure;
 use super::text;
 
 const INSERT: &str = "INSERT INTO audit_events (seq, event, sha256) VALUES (?1, ?2, ?3)";
 const SELECT: &str = "SELECT seq, event, sha256 FROM audit_events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+/// Somebody's, whose numbers begin at 1 in no other way. One is as bad as many.
+const FORGED: &str = "SELECT seq, event, sha256 FROM audit_events WHERE seq < 1 ORDER BY seq LIMIT 1";
 const HEAD: &str = "SELECT seq, sha256 FROM audit_events ORDER BY seq DESC LIMIT 1";
 const ADD_CHECKPOINT: &str = "INSERT INTO audit_checkpoints (seq, sha256, at, mac) VALUES (?1, ?2, ?3, ?4)";
 const CHECKPOINTS: &str = "SELECT seq, sha256, at, mac FROM audit_checkpoints ORDER BY id";
+const LAST_CHECKPOINT: &str = "SELECT seq, sha256, at, mac FROM audit_checkpoints ORDER BY id DESC LIMIT 1";
 
 /// The audit log in the file. One thread writes, so the next row is the next number.
 pub(super) struct SqliteAuditLog(Arc<Database>);
@@ -39,19 +44,45 @@ fn head(connection: &Connection) -> Result<Head, Failure> {
     Ok(head.optional()?.unwrap_or_default())
 }
 
-/// A column's text. Bytes that are none show as U+FFFD, whose hash is another: a check finds them.
+/// A column's text. What is no text shows as what no record says, so that a check finds it.
 fn lossy(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
-    let bytes = row.get_ref(column)?.as_bytes_or_null()?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(bytes).into_owned())
+    Ok(match row.get_ref(column)? {
+        ValueRef::Null => String::new(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => match str::from_utf8(bytes) {
+            Ok(text) => text.to_owned(),
+            // A record may say U+FFFD itself, but never ends with it.
+            Err(_) => format!("{}\u{FFFD}", String::from_utf8_lossy(bytes)),
+        },
+    })
 }
 
-/// Numbers below 0 are nobody's; none of ours is 0.
-fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
+/// Numbers below 0 are nobody's, nor is what is no number; none of ours is 0.
+pub(super) fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get_ref(column)?.as_i64().ok().and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0))
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
     Ok(AuditRecord { seq: seq(row, 0)?, text: lossy(row, 1)?, hash: lossy(row, 2)? })
+}
+
+/// A row that somebody numbered below 1 shows as the first one, with the number 0.
+pub(super) fn forged(connection: &Connection, after: u64) -> Result<Option<AuditRecord>, Failure> {
+    if after > 0 {
+        return Ok(None);
+    }
+    Ok(connection.prepare_cached(FORGED)?.query_row([], record).optional()?)
+}
+
+fn read(connection: &Connection, after: u64, limit: usize) -> Result<Vec<AuditRecord>, Failure> {
+    let mut records: Vec<_> = forged(connection, after)?.into_iter().take(limit).collect();
+    let bounds = (text::int(after), text::int((limit - records.len()) as u64));
+    let mut statement = connection.prepare_cached(SELECT)?;
+    for record in statement.query_map(bounds, record)? {
+        records.push(record?);
+    }
+    Ok(records)
 }
 
 fn checkpoint(row: &Row<'_>) -> rusqlite::Result<Checkpoint> {
@@ -68,15 +99,12 @@ impl AuditLog for SqliteAuditLog {
     }
 
     async fn read(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, StoreError> {
-        // A row that somebody numbered below 1 must show, too.
-        let after = if after == 0 { i64::MIN } else { text::int(after) };
-        let bounds = (after, text::int(limit as u64));
-        let records = self.0.read(move |connection| {
-            let mut statement = connection.prepare_cached(SELECT)?;
-            let records = statement.query_map(bounds, record)?.collect::<Result<_, _>>()?;
-            Ok(records)
-        });
-        Ok(records.await?)
+        Ok(self.0.read(move |connection| read(connection, after, limit)).await?)
+    }
+
+    async fn find(&self, filter: &AuditFilter, after: u64, limit: usize) -> Result<AuditPage, StoreError> {
+        let filter = filter.clone();
+        Ok(self.0.read(move |connection| audit_find::find(connection, &filter, after, limit)).await?)
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
@@ -99,5 +127,12 @@ impl AuditLog for SqliteAuditLog {
             Ok(checkpoints)
         });
         Ok(checkpoints.await?)
+    }
+
+    async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        let last = self.0.read(|connection| {
+            Ok(connection.prepare_cached(LAST_CHECKPOINT)?.query_row([], checkpoint).optional()?)
+        });
+        Ok(last.await?)
     }
 }

@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use runvoy_core::claim::HashedToken;
 use runvoy_core::id::{Email, RequestId};
 use runvoy_core::key::HashedKey;
-use runvoy_core::port::{Account, ClaimOutcome, KeyRecord, KeyStore, NewClaim, StoreError, User};
+use runvoy_core::port::{Account, ClaimOutcome, KeyExpiry, KeyRecord, KeyStore, NewClaim, StoreError, User};
 use rusqlite::Connection;
 
-use super::account_row::{BY_EMAIL, BY_TOKEN, has_other_admin, lapsed, one, write};
+use super::account_row::{BY_EMAIL, BY_TOKEN, has_other_admin, one, write};
 use super::database::Database;
 use super::error::Failure;
 use super::text;
@@ -152,11 +152,10 @@ impl KeyStore for SqliteKeyStore {
         &self,
         email: &Email,
         claim: NewClaim,
-        key_expires_at: Option<Timestamp>,
+        expiry: KeyExpiry,
         request: RequestId,
     ) -> Result<User, StoreError> {
-        self.change(email, move |account, another| account.rotate(claim, key_expires_at, another, request))
-            .await
+        self.change(email, move |account, another| account.rotate(claim, expiry, another, request)).await
     }
 
     async fn note_uses(&self, uses: &[(Email, Timestamp)]) -> Result<(), StoreError> {
@@ -177,18 +176,18 @@ impl KeyStore for SqliteKeyStore {
         self.write(operation, follow).await.map(drop)
     }
 
-    async fn drop_lapsed(&self, now: Timestamp) -> Result<Vec<Email>, StoreError> {
-        // Nearly always there is nobody, and a look at the memory costs no write.
-        if !self.accounts().users().any(|user| user.has_lapsed(now)) {
-            return Ok(Vec::new());
-        }
+    async fn drop_lapsed(&self, who: &[Email], now: Timestamp) -> Result<Vec<Email>, StoreError> {
+        let who = who.to_vec();
         let operation = move |connection: &Connection| {
-            let emails: Vec<Email> =
-                lapsed(connection, now)?.into_iter().map(|account| account.user.email).collect();
-            for email in &emails {
-                connection.prepare_cached(DELETE)?.execute([email.as_str()])?;
+            let mut dropped = Vec::new();
+            for email in who {
+                let account = one(connection, BY_EMAIL, [email.as_str()])?;
+                if account.is_some_and(|account| account.user.has_lapsed(now)) {
+                    connection.prepare_cached(DELETE)?.execute([email.as_str()])?;
+                    dropped.push(email);
+                }
             }
-            Ok(emails)
+            Ok(dropped)
         };
         let follow = |accounts: &mut Accounts, emails: &Vec<Email>| {
             for email in emails {

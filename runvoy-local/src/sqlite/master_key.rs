@@ -12,8 +12,9 @@ const LENGTH: usize = 32;
 
 /// The key that seals what is secret in a data directory: 256 bits in a file that its owner alone may read.
 ///
-/// Who loses it loses the stored requests of live executions, and nothing else. `Debug` shows nothing of it, and
-/// its memory is wiped when it is dropped.
+/// Who loses it loses the stored requests of live executions, and what the checkpoints of the audit log prove: under
+/// another key they are not authentic. A database opens with its own key only. `Debug` shows nothing of it, and its memory
+/// is wiped when it is dropped.
 #[derive(Clone)]
 pub struct MasterKey(Zeroizing<[u8; LENGTH]>);
 

@@ -4,6 +4,7 @@
 //! belongs to one server at a time; anybody may look into it with the `sqlite3` command.
 
 mod account_row;
+mod audit_find;
 mod audit_log;
 mod audit_upgrade;
 mod database;

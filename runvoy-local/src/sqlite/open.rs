@@ -54,7 +54,9 @@ pub enum OpenProblem {
         known: usize,
     },
     /// The master key is not the one that it was made with.
-    #[error("its master key is another one: put the right key file back, nothing is lost")]
+    #[error(
+        "its master key is another one: put the right key file back, nothing is lost; where it is lost, docs/OPERATIONS.md says how to go on"
+    )]
     WrongMasterKey,
     /// It is no database at all, or a broken one.
     #[error("it is damaged, restore it from a backup: {0}")]

@@ -163,8 +163,25 @@ async fn a_version_1_file_opens_and_its_audit_events_are_chained() {
     let stores = SqliteStores::open(SqliteConfig { path, master_key }).unwrap();
     assert_eq!(stores.audit_log().append(some_event()).await.unwrap(), 3);
     let records = stores.audit_log().read(0, 10).await.unwrap();
-    let mut verifier = runvoy_core::audit::Verifier::new(Vec::new(), None);
+    let mut verifier = runvoy_core::audit::Verifier::new(Vec::new(), None, None);
     assert!(records.iter().all(|record| verifier.take(record)));
     let first = records[0].event().unwrap();
     assert_eq!((first.detail.as_deref(), first.kind.as_str(), first.policy), (Some("first"), "denied", None));
+}
+
+#[tokio::test]
+async fn a_filter_by_time_goes_by_the_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = database(directory.path());
+    for statement in [super::audit_find::NEXT_SINCE, super::audit_find::NEXT_WITHOUT] {
+        let plan = format!("EXPLAIN QUERY PLAN {statement}");
+        let explain = move |connection: &rusqlite::Connection| {
+            let mut statement = connection.prepare(&plan)?;
+            let values = ["1", "2"].into_iter().take(statement.parameter_count());
+            let values = rusqlite::params_from_iter(values);
+            Ok(statement.query_row(values, |row| row.get::<_, String>(3))?)
+        };
+        let step = database.read(explain).await.unwrap();
+        assert!(step.contains("INDEX audit_events_by_time"), "{step}");
+    }
 }

@@ -16,6 +16,13 @@ pub(super) fn time(time: Timestamp) -> String {
     out
 }
 
+/// The second in which `time` is, without a zone: where text that has fractions of any length sorts as time does.
+pub(super) fn second(time: Timestamp) -> String {
+    let mut text = self::time(time);
+    text.truncate(19);
+    text
+}
+
 /// The first millisecond that is not before `time`: bounds must not take in what the stored form cut off.
 pub(super) fn time_rounded_up(time: Timestamp) -> String {
     let millis = time.as_millisecond();
@@ -64,6 +71,7 @@ mod tests {
         let of = |text: &str| text.parse::<Timestamp>().unwrap();
         assert_eq!(time(of("2026-01-02T03:04:05Z")), "2026-01-02T03:04:05.000Z");
         assert_eq!(time(of("2026-01-02T03:04:05.6789Z")), "2026-01-02T03:04:05.678Z");
+        assert_eq!(second(of("2026-01-02T03:04:05.678Z")), "2026-01-02T03:04:05");
         assert_eq!(time_rounded_up(of("2026-01-02T03:04:05.678Z")), "2026-01-02T03:04:05.678Z");
         assert_eq!(time_rounded_up(of("2026-01-02T03:04:05.678000001Z")), "2026-01-02T03:04:05.679Z");
     }

@@ -1,11 +1,11 @@
 use http::HeaderValue;
-use runvoy_core::api::{ImageData, ImageDone, RegisterImageRequest};
+use runvoy_core::api::{ImageData, ImageDone, Me, RegisterImageRequest};
 use runvoy_core::id::Email;
 use runvoy_core::key::ApiKey;
 use runvoy_local::{DataDir, DataDirError, Guest, Local, Sandbox};
 
 use super::not_started;
-use super::place::Place;
+use super::place::{Place, unusable};
 use super::serve;
 use crate::args::LocalRunArgs;
 use crate::client::Client;
@@ -32,10 +32,12 @@ pub(super) async fn run(context: &Context, args: &LocalRunArgs) -> Result<u8, Cl
         }
         Err(DataDirError::Held { note, .. }) => {
             let endpoint = note.as_ref().and_then(|note| note.endpoint.clone());
-            let client = client_of_holder(endpoint.ok_or_else(|| held_without_server(&place))?)?;
+            let endpoint = endpoint.ok_or_else(|| held_without_server(&place))?;
+            nothing_is_ignored(args, &endpoint)?;
+            let client = client_of_holder(endpoint).await?;
             execute(&client, &settings, context.printer).await
         }
-        Err(error) => Err(not_started(error)),
+        Err(error) => Err(unusable(error)),
     }
 }
 
@@ -80,20 +82,45 @@ fn caller() -> Email {
     address.unwrap_or_else(|_| "admin@localhost".parse().expect("an email address"))
 }
 
-/// The key for it is the caller's own, or the one that the server's first start wrote.
-fn client_of_holder(endpoint: String) -> Result<Client, CliError> {
-    let profile =
-        Config::read(&settings::config_path()?)?.and_then(|config| config.profile(Some("local")).cloned());
-    let stored = profile
-        .filter(|profile| profile.api_endpoint.as_deref() == Some(endpoint.as_str()))
-        .and_then(|p| p.api_key);
-    let key = std::env::var(env_vars::API_KEY).ok().filter(|key| !key.is_empty()).or(stored);
-    if key.is_none() {
-        let what = format!("the data directory is served by {endpoint}, for which there is no key");
-        return Err(CliError::new(Kind::Config, what).hint("set RUNVOY_API_KEY, or pass another --data-dir"));
+/// As whom commands run and with what was settled when the server was started.
+fn nothing_is_ignored(args: &LocalRunArgs, endpoint: &str) -> Result<(), CliError> {
+    let option = match (&args.place.run_as, args.place.pass_env.as_slice()) {
+        (Some(_), _) => "--run-as",
+        (None, [_, ..]) => "--pass-env",
+        (None, []) => return Ok(()),
+    };
+    let what = format!("`{option}` would have no effect: the server at {endpoint} holds the data directory");
+    Err(CliError::new(Kind::Usage, what)
+        .hint("start that server with it, or leave it out, or pass another --data-dir"))
+}
+
+/// The key for it is the caller's own, or one that a server's first start wrote.
+async fn client_of_holder(endpoint: String) -> Result<Client, CliError> {
+    let own = std::env::var(env_vars::API_KEY).ok().filter(|key| !key.is_empty());
+    let mut keys = if own.is_some() { own.into_iter().collect() } else { stored_keys(&endpoint)? };
+    while let Some(key) = keys.pop() {
+        let (endpoint, key) = (Some(endpoint.clone()), Some(key));
+        let sources = Sources { endpoint_variable: endpoint, key_variable: key, ..Sources::default() };
+        let client = Client::connect(Settings::resolve(&sources, || Ok(None))?);
+        // Another directory may have been served at the same address.
+        let is_refused =
+            async || client.get::<Me>("/me").await.is_err_and(|error| error.kind == Kind::Denied);
+        if keys.is_empty() || !is_refused().await {
+            return Ok(client);
+        }
     }
-    let sources = Sources { endpoint_variable: Some(endpoint), key_variable: key, ..Sources::default() };
-    Ok(Client::connect(Settings::resolve(&sources, || Ok(None))?))
+    let what = format!("the data directory is served by {endpoint}, for which there is no key");
+    Err(CliError::new(Kind::Config, what).hint("set RUNVOY_API_KEY, or pass another --data-dir"))
+}
+
+/// The keys that the configuration holds for an address, the newest profile last.
+fn stored_keys(endpoint: &str) -> Result<Vec<String>, CliError> {
+    let config = Config::read(&settings::config_path()?)?.unwrap_or_default();
+    let all = std::iter::once(config.default).chain(config.profiles.into_values());
+    let here = all.filter(|profile| profile.api_endpoint.as_deref() == Some(endpoint));
+    let mut keys: Vec<_> = here.filter_map(|profile| profile.api_key).collect();
+    keys.dedup();
+    Ok(keys)
 }
 
 fn held_without_server(place: &Place) -> CliError {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use runvoy_core::Config;
-use runvoy_local::{DataDir, ExecutorChoice, Guest, LocalConfig, Network, Sandbox, Secret};
+use runvoy_local::{DataDir, DataDirError, ExecutorChoice, Guest, LocalConfig, Network, Sandbox, Secret};
 
 use super::not_started;
 use crate::agent::Agent;
@@ -133,5 +133,13 @@ fn network() -> Result<Network, CliError> {
 
 /// The data directory, or why not.
 pub(super) fn open(place: &Place) -> Result<DataDir, CliError> {
-    DataDir::open(&place.data_dir).map_err(not_started)
+    DataDir::open(&place.data_dir).map_err(unusable)
+}
+
+/// A data directory that cannot be had, and what to do about it.
+pub(super) fn unusable(error: DataDirError) -> CliError {
+    let is_held = matches!(error, DataDirError::Held { .. });
+    let hint =
+        if is_held { "stop that process, or pass another --data-dir" } else { "pass another --data-dir" };
+    not_started(error).hint(hint)
 }

@@ -150,12 +150,29 @@ fn configure(key: &ApiKey, endpoint: &str) -> Result<String, CliError> {
     let path = settings::config_path()?;
     let mut config = Config::read(&path)?.unwrap_or_default();
     let is_default = config.default.api_endpoint.is_none() && config.default.api_key.is_none();
-    for name in [Some(PROFILE), None].into_iter().filter(|name| name.is_some() || is_default) {
+    let name = free_profile(&config, key);
+    for name in [Some(name.as_str()), None].into_iter().filter(|name| name.is_some() || is_default) {
         let profile = config.profile_mut(name);
         profile.api_endpoint = Some(endpoint.to_owned());
         profile.api_key = Some(key.reveal().to_owned());
     }
     config.write(&path)?;
-    let profiles = if is_default { "profile `local` and the default one" } else { "profile `local`" };
-    Ok(format!("{}, {profiles}", path.display()))
+    Ok(match (is_default, name == PROFILE) {
+        (true, _) => format!("{}, profile `{name}` and the default one", path.display()),
+        (false, true) => format!("{}, profile `{name}`", path.display()),
+        (false, false) => {
+            let why = "since `local` holds another server's key";
+            format!("{}, profile `{name}`, {why}: use it with `--profile {name}`", path.display())
+        }
+    })
+}
+
+/// `local`, or the first of `local-2`, `local-3`… that holds no other key: it may be the only copy.
+fn free_profile(config: &Config, key: &ApiKey) -> String {
+    let is_free = |name: &String| {
+        let held = config.profile(Some(name)).and_then(|profile| profile.api_key.as_deref());
+        held.is_none_or(|held| held.is_empty() || held == key.reveal())
+    };
+    let others = (2_u64..).map(|number| format!("{PROFILE}-{number}"));
+    std::iter::once(PROFILE.to_owned()).chain(others).find(is_free).unwrap_or_default()
 }

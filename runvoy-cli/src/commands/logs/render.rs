@@ -43,6 +43,11 @@ impl Renderer {
         Ok(Self { style, since, output: Output::open()?, fresh: [true; 2], events: 0 })
     }
 
+    /// Waits until nobody reads any more. May be dropped and called again.
+    pub(super) async fn failed(&mut self) -> CliError {
+        self.output.failed().await
+    }
+
     /// Prints bytes.
     pub(super) async fn block(&mut self, block: Block) -> Result<(), CliError> {
         if self.since.is_some_and(|since| block.timestamp < since) {

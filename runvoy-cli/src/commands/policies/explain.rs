@@ -7,13 +7,13 @@ use super::place;
 use crate::args::PoliciesExplainArgs;
 use crate::commands::Context;
 use crate::error::{CliError, Kind};
-use crate::{exit, table};
+use crate::{exit, table, time};
 
 /// Every decision of a request from the audit log, with the policies from what is in force.
 pub(super) async fn explain(context: &Context, args: PoliciesExplainArgs) -> Result<u8, CliError> {
     let client = context.client()?;
     let request = args.request;
-    let records = client.lines(&format!("/audit?request={request}")).await?.value;
+    let records = client.lines(&format!("/audit?request={request}")).await?.all().await?;
     if records.is_empty() {
         let what = format!("the audit log has no decision of the request {request}");
         return Err(
@@ -58,7 +58,7 @@ fn shown(record: &Value, policy: Option<&PolicyData>) -> String {
         (None, _) => is_denied.then(|| "none: no policy allows it".to_owned()),
     };
     let mut out = table::fields(&[
-        ("when", text("at")),
+        ("when", text("at").map(|at| at.parse().map_or(at, time::shown))),
         ("who", text("user")),
         ("from", text("address")),
         (

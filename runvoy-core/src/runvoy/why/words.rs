@@ -92,7 +92,7 @@ fn waits(facts: &Facts) -> String {
             "{} of {} holds it since {} ({})",
             Short(holder.execution),
             holder.user,
-            holder.since,
+            holder.since.strftime("%Y-%m-%d %H:%M:%SZ"),
             time_span(between(holder.since, now))
         ),
         None => "nobody holds it at this moment".to_owned(),

@@ -10,7 +10,7 @@ use super::{Store, found, some_key, some_user};
 use crate::claim::ClaimToken;
 use crate::id::RequestId;
 use crate::key::ApiKey;
-use crate::port::{ClaimOutcome, KeyState, KeyStore, NewClaim, StoreError, User};
+use crate::port::{ClaimOutcome, KeyExpiry, KeyState, KeyStore, NewClaim, StoreError, User};
 use crate::testing::Subject;
 
 /// The time at which these cases play.
@@ -148,7 +148,8 @@ pub async fn of_many_invitations_of_a_user_one_wins(store: &Store) {
     assert_eq!(winners, 1);
 }
 
-/// Those go who never had a key and whose token lapsed: not who has one, nor whose key was replaced.
+/// Those go who never had a key and whose token lapsed: not who has one, nor whose key was replaced, nor who was not
+/// asked about.
 pub async fn who_lapsed_is_dropped_and_nobody_else(store: &Store) {
     let [gone, came, in_time, rotated] = [(); 4].map(|()| some_user());
     let (gone_claim, came_claim) = (some_claim(), some_claim());
@@ -158,23 +159,26 @@ pub async fn who_lapsed_is_dropped_and_nobody_else(store: &Store) {
     let longer = NewClaim { until: later() + Duration::from_millis(1), ..some_claim() };
     store.invite(in_time.clone(), longer, now()).await.unwrap();
     store.insert(rotated.clone(), some_key()).await.unwrap();
-    store.rotate(&rotated.email, some_claim(), None, RequestId::random()).await.unwrap();
+    store.rotate(&rotated.email, some_claim(), KeyExpiry::Keep, RequestId::random()).await.unwrap();
 
-    // Other cases leave lapsed users too, and may drop this one.
-    store.drop_lapsed(later()).await.unwrap();
+    let other = some_user();
+    store.invite(other.clone(), some_claim(), now()).await.unwrap();
+    let asked = [&gone, &came, &in_time, &rotated, &some_user()].map(|user| user.email.clone());
+    assert_eq!(store.drop_lapsed(&asked, later()).await.unwrap(), std::slice::from_ref(&gone.email));
     assert_eq!(store.user(&gone.email).await.unwrap(), None);
     assert_eq!(store.pending(&gone_claim.token).await.unwrap(), None);
-    for user in [came, in_time, rotated] {
+    for user in [came, in_time, rotated, other] {
         assert!(store.user(&user.email).await.unwrap().is_some());
     }
-    assert!(!store.drop_lapsed(later()).await.unwrap().contains(&gone.email));
+    assert_eq!(store.drop_lapsed(&asked, later()).await.unwrap(), []);
 }
 
 /// The next look does not find the old key; the new one comes with the claim and expires when it was said to.
 pub async fn a_rotated_key_is_unknown_at_once(store: &Store) {
     let (user, old, new, request) = (some_user(), some_key(), some_claim(), RequestId::random());
     store.insert(user.clone(), old).await.unwrap();
-    let rotated = store.rotate(&user.email, new.clone(), Some(later()), request).await.unwrap();
+    let rotated =
+        store.rotate(&user.email, new.clone(), KeyExpiry::Set(Some(later())), request).await.unwrap();
     let expected = User {
         key: KeyState::Rotated { until: later() },
         key_expires_at: Some(later()),
@@ -194,7 +198,8 @@ pub async fn of_many_rotations_the_last_token_alone_is_good(store: &Store) {
     let (user, first, second, third) = (some_user(), some_claim(), some_claim(), some_claim());
     store.invite(user.clone(), first.clone(), now()).await.unwrap();
     for new in [&second, &third] {
-        let rotated = store.rotate(&user.email, new.clone(), None, RequestId::random()).await.unwrap();
+        let rotated =
+            store.rotate(&user.email, new.clone(), KeyExpiry::Keep, RequestId::random()).await.unwrap();
         assert_eq!(rotated.key, KeyState::Invited { until: later() });
     }
     assert_eq!(claim(store, &first, now()).await, ClaimOutcome::Unknown);
@@ -202,9 +207,22 @@ pub async fn of_many_rotations_the_last_token_alone_is_good(store: &Store) {
     assert!(matches!(claim(store, &third, now()).await, ClaimOutcome::Claimed(_)));
 }
 
+/// A rotation that says nothing of the expiry leaves what the account has by then; one that does sets it, also to never.
+pub async fn a_rotation_keeps_the_expiry_unless_it_says_another(store: &Store) {
+    let user = User { key_expires_at: Some(now()), ..some_user() };
+    store.insert(user.clone(), some_key()).await.unwrap();
+    let rotated = async |expiry| {
+        store.rotate(&user.email, some_claim(), expiry, RequestId::random()).await.unwrap().key_expires_at
+    };
+    assert_eq!(rotated(KeyExpiry::Set(Some(later()))).await, Some(later()));
+    assert_eq!(rotated(KeyExpiry::Keep).await, Some(later()));
+    assert_eq!(rotated(KeyExpiry::Set(None)).await, None);
+    assert_eq!(rotated(KeyExpiry::Keep).await, None);
+}
+
 /// Nobody has no key to replace.
 pub async fn a_rotation_of_nobody_is_not_found(store: &Store) {
-    let result = store.rotate(&some_user().email, some_claim(), None, RequestId::random()).await;
+    let result = store.rotate(&some_user().email, some_claim(), KeyExpiry::Keep, RequestId::random()).await;
     assert!(matches!(result, Err(StoreError::NotFound { .. })), "{result:?}");
 }
 
@@ -214,7 +232,7 @@ pub async fn who_is_revoked_can_neither_claim_nor_rotate(store: &Store) {
     store.invite(user.clone(), new.clone(), now()).await.unwrap();
     store.revoke(&user.email, request).await.unwrap();
     assert_eq!(claim(store, &new, now()).await, ClaimOutcome::Unknown);
-    let result = store.rotate(&user.email, some_claim(), None, request).await;
+    let result = store.rotate(&user.email, some_claim(), KeyExpiry::Keep, request).await;
     assert!(matches!(result, Err(StoreError::Refused { .. })), "{result:?}");
 }
 
@@ -239,7 +257,7 @@ pub async fn claims_and_rotations_survive_reopening(subject: Subject<dyn KeyStor
     store.claim(&used_claim.token, key, now(), RequestId::random()).await.unwrap();
     store.note_uses(&[(used.email.clone(), later())]).await.unwrap();
     store.insert(rotated.clone(), some_key()).await.unwrap();
-    store.rotate(&rotated.email, rotated_claim.clone(), None, RequestId::random()).await.unwrap();
+    store.rotate(&rotated.email, rotated_claim.clone(), KeyExpiry::Keep, RequestId::random()).await.unwrap();
     let before = store.list().await.unwrap();
     let Some(subject) = subject.reopen() else { return };
     let store = subject.shared();

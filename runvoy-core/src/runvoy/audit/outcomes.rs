@@ -1,39 +1,14 @@
+//! What became of each run, recorded once where nothing disturbs, and never not at all.
+
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use jiff::Timestamp;
-
-use super::{Caller, Error, RequestContext, Runvoy};
 use crate::execution::Execution;
-use crate::id::{Email, ExecutionId};
+use crate::id::ExecutionId;
 use crate::limits;
 use crate::port::{Action, AuditEvent, AuditKind, Resource};
-
-/// A reader who pages through a log, or comes back after a cut, is recorded once in this time.
-const REVEAL_WINDOW: Duration = Duration::from_mins(10);
-/// Readers remembered at most; beyond it some reveals are recorded again, none is missed.
-const REVEALS: usize = 10_000;
-
-/// Who was shown which log lately.
-#[derive(Default)]
-pub(crate) struct Revealed(Mutex<HashMap<(Email, ExecutionId), Timestamp>>);
-
-impl Revealed {
-    fn is_recent(&self, user: &Email, id: ExecutionId, now: Timestamp) -> bool {
-        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.get(&(user.clone(), id)).is_some_and(|at| now.duration_since(*at).unsigned_abs() < REVEAL_WINDOW)
-    }
-
-    fn remember(&self, user: &Email, id: ExecutionId, now: Timestamp) {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if map.len() >= REVEALS {
-            map.clear();
-        }
-        map.insert((user.clone(), id), now);
-    }
-}
+use crate::runvoy::{Error, Runvoy};
 
 /// Ends that this process is about to write down and to record.
 #[derive(Default)]
@@ -88,51 +63,6 @@ impl Runvoy {
         let mut forgotten = owed().await?;
         forgotten.retain(|record| before.contains(&record.id) && !telling.contains(&record.id));
         Ok(forgotten)
-    }
-
-    /// Allows a caller to see a log, and records it where that has not just been done.
-    pub(crate) async fn reveal_log(&self, caller: &Caller, record: &Execution) -> Result<(), Error> {
-        let resource = Resource::Execution { id: record.id, owners: &record.owned_by };
-        let granted = self.authorize(caller, Action::ReadLogs, resource, None).await?;
-        let now = self.inner.clock.now();
-        if !self.inner.revealed.is_recent(&caller.user, record.id, now) {
-            self.record(granted, None, None).await?;
-            self.inner.revealed.remember(&caller.user, record.id, now);
-        }
-        Ok(())
-    }
-
-    /// Records that other policies are about to be put in force, by the system itself.
-    pub async fn record_policy_reload(&self, files: &str) -> Result<(), Error> {
-        self.append(AuditEvent {
-            at: self.inner.clock.now(),
-            request_id: RequestContext::internal().request_id,
-            user: Email::system(),
-            address: None,
-            kind: AuditKind::Allowed,
-            action: "reload_policies".to_owned(),
-            resource: Resource::System.to_string(),
-            policy: None,
-            detail: Some(files.to_owned()),
-        })
-        .await
-    }
-
-    /// Records that a decision is about an execution of earlier: the one that it names was never made.
-    pub(crate) async fn record_repetition(&self, asked: &Execution, known: &Execution) -> Result<(), Error> {
-        let name = |id| Resource::Execution { id, owners: &[] }.to_string();
-        self.append(AuditEvent {
-            at: self.inner.clock.now(),
-            request_id: asked.created_by_request_id,
-            user: asked.created_by.clone(),
-            address: None,
-            kind: AuditKind::Allowed,
-            action: Action::Run.to_string(),
-            resource: name(known.id),
-            policy: None,
-            detail: Some(format!("the same request again; {} was not made", name(asked.id))),
-        })
-        .await
     }
 
     /// Records what became of a run. After a crash it may stand there twice, but never not at all.
