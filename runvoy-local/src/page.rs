@@ -49,7 +49,7 @@ impl PageBuilder {
     }
 
     /// A page that only measures.
-    #[cfg(feature = "process")]
+    #[cfg(any(feature = "docker", feature = "process"))]
     pub(crate) fn measure(bytes: u64) -> Self {
         let limit = ReadLimit { events: u64::MAX, bytes: 1 };
         Self { keep: false, bytes_left: bytes, ..Self::new(limit) }
@@ -61,7 +61,7 @@ impl PageBuilder {
     }
 
     /// Whether it holds a gap.
-    #[cfg(feature = "process")]
+    #[cfg(any(feature = "docker", feature = "process"))]
     pub(crate) fn has_gaps(&self) -> bool {
         self.gaps
     }

@@ -49,7 +49,9 @@ enum Order {
     /// With it what resolves when that which runs the task has ended, if this server started it.
     Follow(ExecutionId, Option<BoxFuture<'static, ()>>),
     /// Look, followed already or not.
+    #[cfg(feature = "docker")]
     Look(ExecutionId),
+    #[cfg(feature = "docker")]
     LookAtAll,
 }
 
@@ -78,21 +80,25 @@ impl Follower {
     }
 
     /// Takes care of what was just started for a task.
+    #[cfg(feature = "process")]
     pub(crate) fn keep(&self, id: ExecutionId, ended: BoxFuture<'static, ()>) {
         let _ = self.orders.send(Order::Follow(id, Some(ended)));
     }
 
     /// Looks at a task again, because something may have happened to it.
+    #[cfg(feature = "docker")]
     pub(crate) fn look(&self, id: ExecutionId) {
         let _ = self.orders.send(Order::Look(id));
     }
 
     /// Looks at all that are followed.
+    #[cfg(feature = "docker")]
     pub(crate) fn look_at_all(&self) {
         let _ = self.orders.send(Order::LookAtAll);
     }
 
     /// Tells news that no look would find.
+    #[cfg(feature = "docker")]
     pub(crate) fn tell(&self, event: TaskEvent) {
         // Nobody may be listening.
         let _ = self.events.send(event);
@@ -169,10 +175,12 @@ impl Following {
                 // What happened before the watch.
                 self.look(id);
             }
+            #[cfg(feature = "docker")]
             Order::Look(id) => {
                 self.follow(id, None);
                 self.look(id);
             }
+            #[cfg(feature = "docker")]
             Order::LookAtAll => self.look_at_all(),
         }
     }
