@@ -101,7 +101,8 @@ pub enum TaskState {
     },
     /// It has ended: nothing of it runs any more.
     Exited(Box<TaskExit>),
-    /// The platform answered, has no such task, and will not start it later.
+    /// The platform answered, has no such task, and will not start it later. Of a command that was claimed, with nothing
+    /// left of its task, an executor that knows says `Exited` with [`EndReason::Lost`]: nobody starts that one again.
     Gone,
     /// The platform could not say.
     Unknown,

@@ -9,7 +9,8 @@ use runvoy_core::clock::Clock as _;
 use runvoy_core::id::{IdPrefix, RequestId, Role};
 use runvoy_core::key::ApiKey;
 use runvoy_core::port::{
-    AuditKind, AuditLog, ExecutionStore, Executor as _, KeyStore as _, LockManager as _, TaskEvent, User,
+    AuditKind, AuditLog, ExecutionStore, Executor as _, KeyStore as _, LockManager as _, TaskEvent, TaskExit,
+    TaskState, User,
 };
 use runvoy_core::state::{Reason, Status};
 use runvoy_core::testing::ManualClock;
@@ -117,6 +118,45 @@ async fn a_start_that_nobody_finishes_is_tried_again_and_then_given_up() {
     assert_eq!((record.status, record.status_reason), (Status::Failed, Some(Reason::StartFailed)));
     bench.world.claim(id);
     assert_eq!(bench.world.job(id).runs, 0, "the late task runs nothing");
+}
+
+#[tokio::test]
+async fn whoever_is_alone_starts_again_what_is_gone_without_waiting_for_anybody() {
+    let bench = Bench::new().await;
+    let alone = ReconcileOptions { alone_since: Some(bench.clock.now()), ..ReconcileOptions::default() };
+    let id = bench.run().await.id;
+    bench.world.never(id);
+    bench.runvoy.reconcile(alone).await.unwrap();
+    assert_eq!(bench.world.job(id).pending, 0, "it may be on its way");
+    bench.clock.advance(Duration::from_secs(1));
+    bench.runvoy.reconcile(alone).await.unwrap();
+    assert_eq!(bench.world.job(id).pending, 1);
+    bench.clock.advance(Duration::from_secs(1));
+    bench.runvoy.reconcile(alone).await.unwrap();
+    assert_eq!(bench.world.job(id).pending, 1, "what is there is left alone");
+}
+
+#[tokio::test]
+async fn a_command_that_was_claimed_and_left_nothing_is_lost_at_once() {
+    let bench = Bench::new().await;
+    let holder = bench.runvoy.run(&bench.caller, locked("fail"), None).await.unwrap().id;
+    let waiter = bench.runvoy.run(&bench.caller, locked("queue"), None).await.unwrap().id;
+    let now = bench.clock.now();
+    let exit = TaskExit {
+        exit_code: None,
+        reason: EndReason::Lost,
+        message: None,
+        started_at: now,
+        finished_at: now,
+        log: None,
+        phases: Vec::new(),
+    };
+    // Nobody had heard of the claim.
+    let news = TaskEvent { id: holder, state: TaskState::Exited(Box::new(exit)) };
+    bench.runvoy.on_task_event(&news).await.unwrap();
+    let record = bench.record(holder).await;
+    assert_eq!((record.status, record.status_reason), (Status::Failed, Some(Reason::Lost)));
+    assert_eq!(bench.record(waiter).await.status, Status::Starting);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod gate;
 pub(crate) mod layout;
 mod processes;
 mod start;
+mod starting;
 mod stop;
 mod user;
 
@@ -28,8 +29,10 @@ use runvoy_core::port::{
 };
 use runvoy_task::{Isolation, Network, RunAs};
 
+use self::describe::Known;
 use self::events::Follower;
 use self::layout::execution_dir;
+use self::starting::Starting;
 use self::stop::Stops;
 
 /// How commands are run.
@@ -98,6 +101,7 @@ struct Shared {
     boot_id: String,
     clock: SharedClock,
     stops: Stops,
+    starting: Starting,
 }
 
 impl ProcessExecutor {
@@ -144,6 +148,7 @@ impl Shared {
             boot_id: processes::boot_id()?,
             clock,
             stops: Stops::default(),
+            starting: Starting::default(),
         })
     }
 
@@ -152,7 +157,9 @@ impl Shared {
     }
 
     fn describe(&self, id: ExecutionId) -> TaskState {
-        let state = describe::describe(&execution_dir(&self.root, id), id, &self.boot_id);
+        let known =
+            Known { boot_id: &self.boot_id, is_starting: self.starting.contains(id), now: self.clock.now() };
+        let state = describe::describe(&execution_dir(&self.root, id), id, &known);
         if matches!(state, TaskState::Exited(_) | TaskState::Gone) {
             self.stops.forget(id);
         }
@@ -210,6 +217,7 @@ impl Executor for ProcessExecutor {
     }
 
     async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
+        let _starting = self.shared.starting.begin(task.id);
         if let Some(prepared) = start::prepare(&self.shared, task).await? {
             self.follower.follow(task.id);
             let child = start::start(&self.shared, task, prepared).await?;
