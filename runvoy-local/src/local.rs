@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::data_dir::DataDir;
 use crate::guest::WithGuest;
 use crate::log_files::LogFiles;
-use crate::policy_dir::PolicyDir;
+use crate::policy_dir::{self, PolicyDir};
 use crate::process::{ProcessConfig, ProcessExecutor};
 use crate::server_log::ServerLog;
 use crate::sqlite::{MasterKey, SqliteConfig, SqliteStores};
@@ -116,6 +116,7 @@ impl Local {
         let executor = ProcessExecutor::new(process, Arc::new(SystemClock))
             .map_err(failed("no command could be run"))?;
         let logs = LogFiles::new(dir.executions()).map_err(failed("the log files are not usable"))?;
+        let has_guest = config.guest.is_some();
         let policies = config.policies.as_deref().map(PolicyDir::open).transpose();
         let policies = policies.map_err(failed("the policies are refused"))?;
         let builtin = || Arc::new(CedarAuthorizer::builtin());
@@ -141,8 +142,15 @@ impl Local {
             ReconcileOptions { alone_since: Some(SystemClock.now()), ..ReconcileOptions::default() };
         background.spawn(runvoy.clone().tend(config.reconcile_every, options));
         let reload = Arc::new(Notify::new());
-        if let Some(policies) = policies {
-            background.spawn(policies.follow(runvoy.clone(), Arc::clone(&reload)));
+        match policies {
+            Some(policies) => {
+                background.spawn(policies.follow(runvoy.clone(), Arc::clone(&reload)));
+            }
+            // That there are none may be news.
+            None if !has_guest => {
+                background.spawn(policy_dir::record_none(runvoy.clone()));
+            }
+            None => {}
         }
         Ok(Self { runvoy, background, dir, reload })
     }

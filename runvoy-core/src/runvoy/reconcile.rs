@@ -298,7 +298,9 @@ impl Runvoy {
         options: ReconcileOptions,
     ) -> Result<Mended, Error> {
         let now = self.inner.clock.now();
-        if elapsed(record.created_at, now) > self.inner.config.start_timeout {
+        // Whoever waited for a lock had nothing to start with before it was granted.
+        let since = record.lock.as_ref().and_then(|lock| lock.granted_at).unwrap_or(record.created_at);
+        if elapsed(since, now) > self.inner.config.start_timeout {
             let why = "the task did not start in time; look at the executor and run it again";
             let record = self.give_up_start(record.id, why).await?;
             let record = self.after_start(record).await;

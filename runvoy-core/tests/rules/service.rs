@@ -211,7 +211,7 @@ async fn every_end_of_a_task_has_its_status() {
         let bench = Bench::new().await;
         let id = bench.run().await.id;
         let now = bench.clock.now();
-        let exit = runvoy_core::port::TaskExit {
+        let exit = TaskExit {
             exit_code,
             reason,
             message: None,
@@ -220,7 +220,7 @@ async fn every_end_of_a_task_has_its_status() {
             log: None,
             phases: Vec::new(),
         };
-        let state = runvoy_core::port::TaskState::Exited(Box::new(exit));
+        let state = TaskState::Exited(Box::new(exit));
         let event = TaskEvent { id, state };
         // Twice: news may be repeated.
         bench.runvoy.on_task_event(&event).await.unwrap();
@@ -348,6 +348,25 @@ async fn nobody_waits_longer_than_they_said() {
     assert!(waiter.status_detail.unwrap().contains("600 s"));
     let full = bench.locks.show(&"prod".parse().unwrap()).await.unwrap();
     assert!(full.waiters.is_empty());
+}
+
+#[tokio::test]
+async fn whoever_waited_long_has_as_long_to_start_as_anybody() {
+    let bench = Bench::new().await;
+    let holder = bench.runvoy.run(&bench.caller, locked("fail"), None).await.unwrap();
+    bench.world.claim(holder.id);
+    let patient = RunRequest { max_wait: Some(3600), ..locked("queue") };
+    let waiter = bench.runvoy.run(&bench.caller, patient, None).await.unwrap().id;
+    bench.pass().await;
+    bench.clock.advance(Duration::from_mins(40));
+    bench.world.exit(holder.id, 0);
+    bench.pass().await;
+    assert_eq!(bench.record(waiter).await.status, Status::Starting);
+    bench.pass().await;
+    bench.world.claim(waiter);
+    assert_eq!(bench.world.job(waiter).runs, 1, "its gate is open");
+    bench.pass().await;
+    assert_eq!(bench.record(waiter).await.status, Status::Running);
 }
 
 #[tokio::test]
