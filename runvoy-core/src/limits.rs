@@ -69,6 +69,8 @@ pub const MAX_GRACE: Duration = Duration::from_hours(1);
 pub const START_TIMEOUT: Duration = Duration::from_mins(15);
 /// How long the owner of a start attempt is left alone before another takes over.
 pub const ATTEMPT_SILENCE: Duration = Duration::from_mins(1);
+/// The same where whoever is alone says that there is no task and none on its way.
+pub const GONE_SILENCE: Duration = Duration::from_secs(1);
 /// How long after its timeout a task that is still there is stopped from outside.
 pub const OVERRUN: Duration = Duration::from_mins(2);
 /// How long an execution waits for its lock when the request names none.

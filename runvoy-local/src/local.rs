@@ -21,7 +21,7 @@ use crate::data_dir::DataDir;
 use crate::executors::{self, ExecutorChoice, Sandbox};
 use crate::guest::WithGuest;
 use crate::log_files::LogFiles;
-use crate::policy_dir::PolicyDir;
+use crate::policy_dir::{self, PolicyDir};
 use crate::server_log::ServerLog;
 use crate::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 
@@ -114,6 +114,7 @@ impl Local {
         let (executor, sandbox) =
             executors::choose(&dir.executions(), &config).await.map_err(failed("no command could be run"))?;
         let logs = LogFiles::new(dir.executions()).map_err(failed("the log files are not usable"))?;
+        let has_guest = config.guest.is_some();
         let policies = config.policies.as_deref().map(PolicyDir::open).transpose();
         let policies = policies.map_err(failed("the policies are refused"))?;
         let builtin = || Arc::new(CedarAuthorizer::builtin());
@@ -140,8 +141,15 @@ impl Local {
             ReconcileOptions { alone_since: Some(SystemClock.now()), ..ReconcileOptions::default() };
         background.spawn(runvoy.clone().tend(config.reconcile_every, options));
         let reload = Arc::new(Notify::new());
-        if let Some(policies) = policies {
-            background.spawn(policies.follow(runvoy.clone(), Arc::clone(&reload)));
+        match policies {
+            Some(policies) => {
+                background.spawn(policies.follow(runvoy.clone(), Arc::clone(&reload)));
+            }
+            // That there are none may be news.
+            None if !has_guest => {
+                background.spawn(policy_dir::record_none(runvoy.clone()));
+            }
+            None => {}
         }
         Ok(Self { runvoy, sandbox, background, dir, reload })
     }

@@ -259,7 +259,10 @@ proptest! {
         fs::write(file(directory.path()), bytes).unwrap();
         // A file that cannot be served any more says so loudly enough.
         if let Some((report, records)) = verified(directory.path()) {
-            prop_assert!(report.problem.is_some() || records == before, "{report:?}");
+            // What follows the last checkpoint may be cut off unseen, as is said of it.
+            let anchored = usize::try_from(LAST_ANCHOR).unwrap();
+            let is_cut = records.len() >= anchored && before.starts_with(&records);
+            prop_assert!(report.problem.is_some() || is_cut, "{report:?}");
         }
     }
 }

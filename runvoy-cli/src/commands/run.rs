@@ -286,7 +286,15 @@ impl Session<'_> {
 
     async fn end(mut self, end: &EndData, interrupted: Option<bool>) -> Result<u8, CliError> {
         self.progress.clear();
-        self.output.close().await?;
+        tokio::select! {
+            closed = self.output.close() => closed?,
+            () = self.signals.next() => {
+                let id = Short(self.id);
+                let rest = format!("interrupted; {id} has ended, and `runvoy logs {id}` has all of its output");
+                self.printer.verdict(&rest);
+                return Ok(exit::INTERRUPTED);
+            }
+        }
         if !end.complete {
             self.printer.warn("the log is incomplete: some of the command's output may be missing");
         }
@@ -323,7 +331,10 @@ impl Session<'_> {
     /// Kills; another interrupt does not wait for the answer.
     async fn kill_while_listening(&mut self) -> Result<(), CliError> {
         tokio::select! {
-            killed = self.client.kill(self.id, None) => killed.map(|_| ()),
+            killed = self.client.kill(self.id, None) => {
+                let id = Short(self.id);
+                killed.map(|_| ()).map_err(|error| error.hint(format!("{id} goes on: run `runvoy kill {id}`")))
+            }
             () = self.signals.next() => {
                 let what = "interrupted before the server had agreed to the kill";
                 let hint = format!("run `runvoy kill {}`", Short(self.id));

@@ -2,17 +2,26 @@
 
 /// Joins commands with ` && `, each as if it stood alone: it runs if the one before it succeeded, in the same shell.
 ///
-/// A plain command stands there as it is. One that could reach beyond its end, or beyond its beginning (a comment,
-/// `;`, `||`, `&`, a backslash at the end, several lines, an open quote), is handed to `eval` as one word: whatever is
-/// in it, it is read by itself.
+/// Plain commands stand there as they are. If one could reach beyond its end, or beyond its beginning (a comment, `;`,
+/// `||`, `&`, a backslash at the end, several lines, an open quote), each has a line of its own, after which it is looked
+/// whether it succeeded; and such a one is handed to `eval` as one word: whatever is in it, it is read by itself. There
+/// is no ` && ` then, since a shell that was told `set -e` forgets it in whatever stands before one.
 pub(super) fn join(commands: &[String]) -> String {
-    if let [alone] = commands {
-        return alone.trim_end_matches('\n').to_owned();
+    let each: Vec<_> = commands.iter().map(|command| command.trim_end_matches('\n')).collect();
+    match each.as_slice() {
+        [alone] => (*alone).to_owned(),
+        plain if plain.iter().all(|it| is_plain(it)) => {
+            plain.iter().map(|it| it.trim_end()).collect::<Vec<_>>().join(" && ")
+        }
+        mixed => {
+            let line = |it: &&str| if is_plain(it) { (*it).to_owned() } else { evaluated(it) };
+            mixed.iter().map(line).collect::<Vec<_>>().join(OR_EXIT)
+        }
     }
-    let each = commands.iter().map(|command| command.trim_end_matches('\n'));
-    let each = each.map(|it| if is_plain(it) { it.trim_end().to_owned() } else { evaluated(it) });
-    each.collect::<Vec<_>>().join(" && ")
 }
+
+/// Between two lines: the second is reached only if the first succeeded.
+const OR_EXIT: &str = "\ncase $? in 0) ;; *) exit $? ;; esac\n";
 
 fn evaluated(command: &str) -> String {
     format!("eval '{}'", command.replace('\'', r"'\''"))
@@ -93,7 +102,11 @@ mod tests {
 
     #[test]
     fn no_command_changes_what_another_means() {
-        let outputs: [(&[&str], &str, bool); 15] = [
+        let outputs: [(&[&str], &str, bool); 19] = [
+            (&["set -e", "false\necho a", "echo b"], "", false),
+            (&["set -e\nfalse\necho a", "echo b"], "", false),
+            (&["set -e # at once", "false", "echo b"], "", false),
+            (&["set -e\necho a", "if false; then echo b; fi\necho c", "echo d"], "a\nc\nd\n", true),
             (&["echo a # a note", "echo b"], "a\nb\n", true),
             (&["# only a note", "echo b"], "b\n", true),
             (&["false", "echo a || true", "echo b"], "", false),

@@ -64,6 +64,14 @@ fn can_i_the_denial_and_its_explanation_name_the_same_policy() {
 }
 
 #[test]
+fn a_server_without_policies_says_so_in_the_audit_log() {
+    let server = Server::start();
+    // Recorded beside the first requests.
+    let recorded = || stdout(&server.run(&["audit", "--action", "load_policies"]));
+    until("the start is recorded", || recorded().contains("no files"));
+}
+
+#[test]
 fn a_hangup_ends_no_server_that_has_policies() {
     let mut server = Server::start_with_policies(&[("own.cedar", &forbid("acme.one", "one"))]);
     signal(server.pid(), "HUP");

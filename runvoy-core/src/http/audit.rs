@@ -22,6 +22,13 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// A check of a whole log under way.
 type Check = BoxFuture<'static, Result<AuditReport, Error>>;
 
+/// What an export does next: what was found is told before more is looked for.
+enum Step {
+    Tell(AuditPage),
+    Read(u64),
+    End,
+}
+
 /// The audit records that fit, oldest first, one a line. A line's last field is the record's hash; without it the
 /// line is the record's text.
 #[utoipa::path(
@@ -52,16 +59,16 @@ pub(super) async fn get_audit(
     };
     let after = params.number("after")?.unwrap_or(0);
     let first = runvoy.audit(&caller, &filter, after).await?;
-    let pages = stream::try_unfold(Some(first), move |page| {
+    let pages = stream::try_unfold(Step::Tell(first), move |step| {
         let (runvoy, caller, filter) = (runvoy.clone(), caller.clone(), filter.clone());
         async move {
-            let Some(AuditPage { records, next }) = page else { return Ok(None) };
-            let lines: String = records.iter().map(crate::audit::AuditRecord::to_line).collect();
-            let next = match next {
-                Some(after) => Some(runvoy.audit(&caller, &filter, after).await?),
-                None => None,
+            let AuditPage { records, next } = match step {
+                Step::Tell(page) => page,
+                Step::Read(after) => runvoy.audit(&caller, &filter, after).await?,
+                Step::End => return Ok(None),
             };
-            Ok::<_, Error>(Some((Bytes::from(lines), next)))
+            let lines: String = records.iter().map(crate::audit::AuditRecord::to_line).collect();
+            Ok::<_, Error>(Some((Bytes::from(lines), next.map_or(Step::End, Step::Read))))
         }
     });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(pages)).into_response())

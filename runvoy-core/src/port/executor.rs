@@ -105,7 +105,8 @@ pub enum TaskState {
     Exited(Box<TaskExit>),
     /// It has not claimed the command, and can never be started as asked.
     Refused(Box<Refusal>),
-    /// The platform answered, has no such task, and will not start it later.
+    /// The platform answered, has no such task, and will not start it later. Of a command that was claimed, with nothing
+    /// left of its task, an executor that knows says `Exited` with [`EndReason::Lost`]: nobody starts that one again.
     Gone,
     /// The platform could not say.
     Unknown,

@@ -65,6 +65,13 @@ pub(crate) struct Granted {
     event: AuditEvent,
 }
 
+impl Granted {
+    /// What is to be recorded.
+    pub(crate) fn event(&self) -> &AuditEvent {
+        &self.event
+    }
+}
+
 impl Runvoy {
     /// Lets a request in, or says when: to be asked once, before anything else is done for it.
     pub fn let_in(&self, context: &RequestContext) -> Result<(), Error> {

@@ -24,8 +24,12 @@ impl Runvoy {
         let (token, pending) = self.opened(token, context).await?;
         match pending.claim_outcome(now) {
             ClaimOutcome::Claimed(_) => {}
-            ClaimOutcome::Used => return Err(spent()),
-            ClaimOutcome::Unknown => return Err(unknown()),
+            ClaimOutcome::Used => {
+                return self.refuse_claim(&pending.user, context, "it was used", spent()).await;
+            }
+            ClaimOutcome::Unknown => {
+                return self.refuse_claim(&pending.user, context, "it lapsed", unknown()).await;
+            }
         }
         let key = match pending.claim.and_then(|claim| claim.sealed) {
             None => ApiKey::generate(),
@@ -44,6 +48,20 @@ impl Runvoy {
             answer(claimed, key)
         })
         .await
+    }
+
+    /// Whoever comes with a token that was good once may be a thief, or the one who was robbed.
+    async fn refuse_claim(
+        &self,
+        user: &User,
+        context: RequestContext,
+        why: &str,
+        error: Error,
+    ) -> Result<ClaimedKey, Error> {
+        let detail = Some(format!("no key: {why} before"));
+        let event = AuditEvent { kind: AuditKind::Denied, detail, ..self.claim_event(user, context) };
+        self.append(event).await?;
+        Err(error)
     }
 
     /// A token that somebody has, or had. One that nobody has is a guess, and counts as such.

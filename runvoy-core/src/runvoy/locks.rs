@@ -277,8 +277,8 @@ impl Runvoy {
             if let Decision::Deny { policy } = self.inner.authorizer.authorize(&question).await? {
                 let policy = policy.map(|policy| policy.to_string());
                 let why = match &policy {
-                    Some(policy) => format!("policy `{policy}` forbids {action} on {resource}"),
-                    None => format!("no policy allows {action} on {resource} any more"),
+                    Some(policy) => format!("policy `{policy}` forbids `{action}` on `{resource}`"),
+                    None => format!("no policy allows `{action}` on `{resource}` any more"),
                 };
                 return self.deny(record, policy, &why).await;
             }
@@ -347,9 +347,11 @@ pub(crate) fn run_context<'a>(
         image: request.asked.image.as_deref(),
         image_owners: &request.asked.image_owners,
         lock,
+        // Requests that name them are refused before this.
+        secrets: &[],
+        git_repo: None,
         address: request.asked.address,
         hour: hour(now),
-        ..RunContext::default()
     }
 }
 

@@ -8,7 +8,9 @@ use crate::claim::ClaimToken;
 use crate::id::{Email, Role};
 use crate::key::ApiKey;
 use crate::limits;
-use crate::port::{Account, Action, KeyExpiry, NewClaim, Reach, Resource, StoreError, User};
+use crate::port::{
+    Account, Action, AuditEvent, AuditKind, KeyExpiry, NewClaim, Reach, Resource, StoreError, User,
+};
 
 /// Somebody who is to fetch a key.
 #[derive(Clone, Debug)]
@@ -55,6 +57,7 @@ impl Runvoy {
             return Err(exists());
         }
         let warning = self.warn_of_company(&email).await?;
+        let intent = granted.event().clone();
         self.record(granted, None, Some(&shown_key(role, KeyExpiry::Set(key_expires_at)))).await?;
         let now = self.inner.clock.now();
         let until = after(now, limits::CLAIM_WINDOW.as_secs());
@@ -63,7 +66,11 @@ impl Runvoy {
         let account = Account::invited(user.clone(), claim.clone());
         match self.inner.keys.invite(user, claim, now).await {
             Ok(()) => Ok(Invitation { user: account.user, claim_token: token, warning }),
-            Err(StoreError::Conflict { .. }) => Err(exists()),
+            Err(StoreError::Conflict { .. }) => {
+                let detail = Some("not made: somebody was there first".to_owned());
+                self.append(AuditEvent { kind: AuditKind::Outcome, detail, ..intent }).await?;
+                Err(exists())
+            }
             Err(error) => Err(Error::store("the key store")(error)),
         }
     }

@@ -24,7 +24,8 @@ const CONCURRENCY: usize = 16;
 pub struct ReconcileOptions {
     /// How long the owner of a start attempt is left alone.
     pub attempt_silence: Duration,
-    /// Of what was begun before then, nobody is at it any more: for a server that locked its data directory then.
+    /// Since when there is no other process, for a server that locked its data directory then. Nobody is at what was
+    /// begun before, and of a start of its own it knows by itself when there is no task any more.
     pub alone_since: Option<Timestamp>,
 }
 
@@ -253,7 +254,7 @@ impl Runvoy {
         }
         match settled.status {
             Status::Queued => self.mend_queued(&settled, placed, options).await,
-            Status::Starting => self.mend_starting(&settled, options).await,
+            Status::Starting => self.mend_starting(&settled, state, options).await,
             Status::Running if self.is_overdue(&settled) && matches!(state, TaskState::Running { .. }) => {
                 self.inner.executor.stop(settled.id, None).await?;
                 Ok(Mended::Stopped)
@@ -290,15 +291,25 @@ impl Runvoy {
         }
     }
 
-    async fn mend_starting(&self, record: &Execution, options: ReconcileOptions) -> Result<Mended, Error> {
+    async fn mend_starting(
+        &self,
+        record: &Execution,
+        state: &TaskState,
+        options: ReconcileOptions,
+    ) -> Result<Mended, Error> {
         let now = self.inner.clock.now();
-        if elapsed(record.created_at, now) > self.inner.config.start_timeout {
+        // Whoever waited for a lock had nothing to start with before it was granted.
+        let since = record.lock.as_ref().and_then(|lock| lock.granted_at).unwrap_or(record.created_at);
+        if elapsed(since, now) > self.inner.config.start_timeout {
             let message = "the task did not start in time; look at the executor and run it again".to_owned();
             let record = self.give_up_start(record.id, &Refusal { of: Refused::Start, message }).await?;
             let record = self.after_start(record).await;
             return Ok(if record.status.is_terminal() { Mended::GivenUp } else { Mended::Nothing });
         }
-        if !options.is_left_behind(record.attempted_at, now) {
+        // Whoever is alone has nobody else's attempt to wait for, only its own.
+        let is_gone = options.alone_since.is_some() && *state == TaskState::Gone;
+        let is_gone = is_gone && elapsed(record.attempted_at, now) >= limits::GONE_SILENCE;
+        if !is_gone && !options.is_left_behind(record.attempted_at, now) {
             return Ok(Mended::Nothing);
         }
         // Takes the attempt over, so that the next pass leaves it alone for a while.

@@ -18,7 +18,7 @@ const PEOPLE: Duration = Duration::from_mins(1);
 
 impl Runvoy {
     /// Takes the executor's news as they come, and makes a pass of [`reconcile`](Self::reconcile) at once and then every
-    /// `every`; every hour it anchors the audit log in a checkpoint. Never ends: spawn it beside a server, and drop it to stop.
+    /// `every`; at once and every hour it anchors the audit log in a checkpoint. Never ends: spawn it beside a server, and drop it to stop.
     ///
     /// Passes go about it as `options` say. A platform that pushes its news elsewhere (to a function of its own,
     /// say) needs no tending.
@@ -52,10 +52,11 @@ impl Runvoy {
 
     async fn checkpoint_every(&self, every: Duration) {
         loop {
-            tokio::time::sleep(every).await;
+            // The first at once: who is killed often would never come to it.
             if let Err(error) = self.checkpoint_audit().await {
                 tracing::warn!(error = %error_chain(&error), "audit log not anchored");
             }
+            tokio::time::sleep(every).await;
         }
     }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Error, Runvoy};
 use crate::id::Email;
-use crate::port::{Resource, User};
+use crate::port::{AuditEvent, AuditKind, Resource, User};
 
 /// Who was seen since it was last written down: as many as there are users.
 #[derive(Default)]
@@ -60,12 +60,19 @@ impl Runvoy {
         if emails.is_empty() {
             return Ok(());
         }
+        let event = |email: &Email, detail: &str| {
+            self.system_event("drop_user", Resource::User(email), detail.to_owned())
+        };
         for email in &emails {
-            let why = "the key was never claimed".to_owned();
-            self.append(self.system_event("drop_user", Resource::User(email), why)).await?;
+            self.append(event(email, "the key was never claimed")).await?;
         }
-        for user in self.inner.keys.drop_lapsed(&emails, now).await.map_err(store)? {
+        let dropped = self.inner.keys.drop_lapsed(&emails, now).await.map_err(store)?;
+        for user in &dropped {
             tracing::info!(%user, "dropped: the key was never claimed");
+        }
+        for kept in emails.iter().filter(|email| !dropped.contains(email)) {
+            let kept = event(kept, "not dropped: invited again meanwhile");
+            self.append(AuditEvent { kind: AuditKind::Outcome, ..kept }).await?;
         }
         Ok(())
     }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use http::{Method, StatusCode};
+use jiff::Timestamp;
 use runvoy_core::audit::{AuditRecord, Checkpoint, Head};
 use runvoy_core::claim::ClaimToken;
 use runvoy_core::clock::Clock as _;
-use runvoy_core::id::RequestId;
+use runvoy_core::id::{RequestId, Role};
 use runvoy_core::key::ApiKey;
-use runvoy_core::port::{AuditEvent, AuditKind, AuditLog, KeyExpiry, NewClaim, StoreError};
+use runvoy_core::port::{AuditEvent, AuditKind, AuditLog, KeyExpiry, NewClaim, StoreError, User};
 use runvoy_local::memory::MemoryAuditLog;
 use serde_json::json;
 
@@ -98,6 +99,49 @@ async fn what_came_of_a_claim_is_recorded() {
     assert_eq!(lost.status, StatusCode::NOT_FOUND, "{lost:?}");
     let outcome = (AuditKind::Outcome, "no key: the token lapsed or was replaced meanwhile".to_owned());
     assert_eq!(log.claims().await[2..], [allowed, outcome]);
+    let again = created["claim_token"].as_str().unwrap();
+    let late = server.ask_as(None, Method::GET, &format!("/claim/{again}"), "").await;
+    assert_eq!(late.status, StatusCode::CONFLICT, "{late:?}");
+    let denied = (AuditKind::Denied, "no key: it was used before".to_owned());
+    assert_eq!(log.claims().await[4..], [denied]);
+}
+
+#[tokio::test]
+async fn what_was_meant_and_did_not_happen_is_recorded() {
+    let (server, log) = Meanwhile::server().await;
+    let keys = Arc::clone(&server.ports.keys);
+    let invite = async move |now: Timestamp| {
+        let user = User::new("new@acme.test".parse().unwrap(), Role::Viewer, now, RequestId::random());
+        let until = now + Duration::from_mins(1);
+        let claim = NewClaim { token: ClaimToken::generate().hash(), until, sealed: None };
+        keys.invite(user, claim, now).await.unwrap();
+    };
+    let (first, now) = (invite.clone(), server.clock.now());
+    log.at("create_user", async move { first(now).await });
+    let body = json!({ "email": "new@acme.test", "role": "developer" }).to_string();
+    let lost = server.ask(Method::POST, "/users/create", body).await;
+    assert_eq!(lost.status, StatusCode::CONFLICT, "{lost:?}");
+    server.clock.advance(Duration::from_mins(2));
+    let now = server.clock.now();
+    log.at("drop_user", async move { invite(now).await });
+    server.runvoy.keep_people().await.unwrap();
+
+    let records = log.inner.read(0, 100).await.unwrap();
+    let outcomes: Vec<_> = records
+        .iter()
+        .map(|record| record.event().unwrap())
+        .filter(|event| event.kind == AuditKind::Outcome)
+        .map(|event| (event.action, event.resource, event.detail.unwrap_or_default()))
+        .collect();
+    let about =
+        |action: &str, detail: &str| (action.to_owned(), "user:new@acme.test".to_owned(), detail.to_owned());
+    assert_eq!(
+        outcomes,
+        [
+            about("create_user", "not made: somebody was there first"),
+            about("drop_user", "not dropped: invited again meanwhile"),
+        ]
+    );
 }
 
 #[tokio::test]

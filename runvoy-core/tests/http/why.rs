@@ -109,7 +109,7 @@ async fn who_was_denied_while_waiting_is_told_by_which_policy() {
     end(&server, &holder, 0, EndReason::Exited).await;
     let answer = why(&server, &waiter).await;
     assert_eq!((&answer["verdict"], &answer["policy"]), (&"denied".into(), &"acme.no-terraform".into()));
-    assert!(said(&answer, "summary").contains("its turn came, but policy `acme.no-terraform` forbids run"));
+    assert!(said(&answer, "summary").contains("its turn came, but policy `acme.no-terraform` forbids `run`"));
     assert!(said(&answer, "remedy").contains("ask an admin"));
     assert_eq!(why(&server, &holder).await.get("policy"), None);
 }

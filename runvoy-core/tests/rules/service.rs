@@ -9,7 +9,8 @@ use runvoy_core::clock::Clock as _;
 use runvoy_core::id::{IdPrefix, RequestId, Role};
 use runvoy_core::key::ApiKey;
 use runvoy_core::port::{
-    AuditKind, AuditLog, ExecutionStore, Executor as _, KeyStore as _, LockManager as _, TaskEvent, User,
+    AuditKind, AuditLog, ExecutionStore, Executor as _, KeyStore as _, LockManager as _, TaskEvent, TaskExit,
+    TaskState, User,
 };
 use runvoy_core::state::{Reason, Status};
 use runvoy_core::testing::ManualClock;
@@ -121,6 +122,46 @@ async fn a_start_that_nobody_finishes_is_tried_again_and_then_given_up() {
 }
 
 #[tokio::test]
+async fn whoever_is_alone_starts_again_what_is_gone_without_waiting_for_anybody() {
+    let bench = Bench::new().await;
+    let alone = ReconcileOptions { alone_since: Some(bench.clock.now()), ..ReconcileOptions::default() };
+    let id = bench.run().await.id;
+    bench.world.never(id);
+    bench.runvoy.reconcile(alone).await.unwrap();
+    assert_eq!(bench.world.job(id).pending, 0, "it may be on its way");
+    bench.clock.advance(Duration::from_secs(1));
+    bench.runvoy.reconcile(alone).await.unwrap();
+    assert_eq!(bench.world.job(id).pending, 1);
+    bench.clock.advance(Duration::from_secs(1));
+    bench.runvoy.reconcile(alone).await.unwrap();
+    assert_eq!(bench.world.job(id).pending, 1, "what is there is left alone");
+}
+
+#[tokio::test]
+async fn a_command_that_was_claimed_and_left_nothing_is_lost_at_once() {
+    let bench = Bench::new().await;
+    let holder = bench.runvoy.run(&bench.caller, locked("fail"), None).await.unwrap().id;
+    let waiter = bench.runvoy.run(&bench.caller, locked("queue"), None).await.unwrap().id;
+    let now = bench.clock.now();
+    let exit = TaskExit {
+        exit_code: None,
+        reason: EndReason::Lost,
+        message: None,
+        started_at: now,
+        finished_at: now,
+        log: None,
+        image_digest: None,
+        phases: Vec::new(),
+    };
+    // Nobody had heard of the claim.
+    let news = TaskEvent { id: holder, state: TaskState::Exited(Box::new(exit)) };
+    bench.runvoy.on_task_event(&news).await.unwrap();
+    let record = bench.record(holder).await;
+    assert_eq!((record.status, record.status_reason), (Status::Failed, Some(Reason::Lost)));
+    assert_eq!(bench.record(waiter).await.status, Status::Starting);
+}
+
+#[tokio::test]
 async fn a_task_that_outlives_its_timeout_is_stopped_from_outside() {
     let bench = Bench::new().await;
     let id = bench.run().await.id;
@@ -173,7 +214,7 @@ async fn every_end_of_a_task_has_its_status() {
         let bench = Bench::new().await;
         let id = bench.run().await.id;
         let now = bench.clock.now();
-        let exit = runvoy_core::port::TaskExit {
+        let exit = TaskExit {
             exit_code,
             reason,
             message: None,
@@ -183,7 +224,7 @@ async fn every_end_of_a_task_has_its_status() {
             image_digest: None,
             phases: Vec::new(),
         };
-        let state = runvoy_core::port::TaskState::Exited(Box::new(exit));
+        let state = TaskState::Exited(Box::new(exit));
         let event = TaskEvent { id, state };
         // Twice: news may be repeated.
         bench.runvoy.on_task_event(&event).await.unwrap();
@@ -311,6 +352,25 @@ async fn nobody_waits_longer_than_they_said() {
     assert!(waiter.status_detail.unwrap().contains("600 s"));
     let full = bench.locks.show(&"prod".parse().unwrap()).await.unwrap();
     assert!(full.waiters.is_empty());
+}
+
+#[tokio::test]
+async fn whoever_waited_long_has_as_long_to_start_as_anybody() {
+    let bench = Bench::new().await;
+    let holder = bench.runvoy.run(&bench.caller, locked("fail"), None).await.unwrap();
+    bench.world.claim(holder.id);
+    let patient = RunRequest { max_wait: Some(3600), ..locked("queue") };
+    let waiter = bench.runvoy.run(&bench.caller, patient, None).await.unwrap().id;
+    bench.pass().await;
+    bench.clock.advance(Duration::from_mins(40));
+    bench.world.exit(holder.id, 0);
+    bench.pass().await;
+    assert_eq!(bench.record(waiter).await.status, Status::Starting);
+    bench.pass().await;
+    bench.world.claim(waiter);
+    assert_eq!(bench.world.job(waiter).runs, 1, "its gate is open");
+    bench.pass().await;
+    assert_eq!(bench.record(waiter).await.status, Status::Running);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use jiff::Timestamp;
 use nix::errno::Errno;
 use runvoy_core::id::ExecutionId;
-use runvoy_core::port::{ExecutorError, TaskState};
+use runvoy_core::port::{ExecutorError, TaskExit, TaskState};
 use runvoy_task::{Gate, GateState};
 
 use super::Shared;
@@ -99,7 +99,10 @@ pub(super) async fn describe(
         },
         (Found::State(state), _, _) => state,
         (Found::Claimed { .. }, Some(Found::State(state)), _) => state.clone(),
-        (Found::Claimed { .. }, Some(Found::Claimed { .. }), _) => TaskState::Gone,
+        (Found::Claimed { started_at, image_digest }, Some(Found::Claimed { .. }), _) => {
+            let lost = TaskExit { image_digest, ..end::lost(started_at, shared.clock.now()) };
+            TaskState::Exited(Box::new(lost))
+        }
         (Found::Claimed { .. }, None, false) => TaskState::Unknown,
         (Found::Claimed { started_at, image_digest }, None, true) => {
             TaskState::Running { started_at, handle: None, image_digest }

@@ -27,7 +27,7 @@ pub enum PolicyDirError {
 /// Names and texts, in the order of their names.
 pub(super) type Files = Vec<(String, String)>;
 
-/// The files `*.cedar` of a directory, not of those below it.
+/// The files `*.cedar` of a directory, as a shell reads that: not hidden ones, and not of directories below.
 pub fn read_policies(dir: &Path) -> Result<Vec<(String, String)>, PolicyDirError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
@@ -48,8 +48,10 @@ pub fn read_policies(dir: &Path) -> Result<Vec<(String, String)>, PolicyDirError
     Ok(files)
 }
 
+/// Not what an editor or another system hides beside them.
 fn has_policies(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == EXTENSION)
+    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    !is_hidden && path.extension().is_some_and(|extension| extension == EXTENSION)
 }
 
 pub(super) fn borrowed(files: &Files) -> Vec<(&str, &str)> {

@@ -162,6 +162,17 @@ impl PolicyDir {
     }
 }
 
+/// Records that a server has started without any policies of an organisation. Then it waits for ever: background work
+/// that ends is taken for a failure.
+pub(crate) async fn record_none(runvoy: Runvoy) {
+    let (path, nothing) = (Path::new("no policies"), Files::new());
+    let mut troubles = Troubles::default();
+    while let Err(trouble) = record(&runvoy, PolicyChange::Load, &nothing).await {
+        sleep(troubles.note(&trouble, path).unwrap_or(EVERY)).await;
+    }
+    std::future::pending::<()>().await;
+}
+
 async fn record(runvoy: &Runvoy, change: PolicyChange, files: &Files) -> Result<(), Trouble> {
     let recorded = runvoy.record_policies(change, &borrowed(files)).await;
     recorded.map_err(|error| Trouble::Passing(BoxError::from(error)))

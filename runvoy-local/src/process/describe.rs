@@ -3,32 +3,39 @@
 use std::io;
 use std::path::Path;
 
+use jiff::Timestamp;
 use runvoy_core::id::ExecutionId;
 use runvoy_core::port::TaskState;
 use runvoy_task::GateState;
 
-use super::processes::{Held, Left, sweep};
+use super::processes::{Held, Left, has_agent, sweep};
 use crate::task_dir::{end, gate, layout};
 
+/// What is known besides what stands in the execution's directory.
+pub(super) struct Known<'a> {
+    pub(super) boot_id: &'a str,
+    /// Whether this server is in the middle of starting it.
+    pub(super) is_starting: bool,
+    pub(super) now: Timestamp,
+}
+
 /// Looks an execution up. What cannot be read is unknown.
-pub(super) fn describe(dir: &Path, id: ExecutionId, boot_id: &str) -> TaskState {
-    look(dir, id, boot_id).unwrap_or_else(|error| {
+pub(super) fn describe(dir: &Path, id: ExecutionId, known: &Known<'_>) -> TaskState {
+    look(dir, id, known).unwrap_or_else(|error| {
         tracing::warn!(execution.id = %id, %error, "a task could not be looked at");
         TaskState::Unknown
     })
 }
 
-fn look(dir: &Path, id: ExecutionId, boot_id: &str) -> io::Result<TaskState> {
+fn look(dir: &Path, id: ExecutionId, known: &Known<'_>) -> io::Result<TaskState> {
     if let Some(exit) = exited(dir)? {
         return Ok(exit);
     }
-    let Some(gate) = gate::read(dir)? else {
-        // Without a directory nothing was started here. With one, an agent may be on its way to the gate.
-        return Ok(if dir.try_exists()? { TaskState::Pending } else { TaskState::Gone });
-    };
+    let Some(gate) = gate::read(dir)? else { return before_the_gate(dir, id, known) };
     let GateState::Claimed(agent) = &gate.state else { return Ok(TaskState::Gone) };
-    if agent.boot_id != boot_id {
-        return Ok(exited(dir)?.unwrap_or(TaskState::Gone));
+    let lost = || TaskState::Exited(Box::new(end::lost(end::time(gate.at_ms), known.now)));
+    if agent.boot_id != known.boot_id {
+        return Ok(exited(dir)?.unwrap_or_else(lost));
     }
     if layout::container_note(dir).try_exists()? {
         // Another executor's: what became of it, only its engine knows.
@@ -46,8 +53,20 @@ fn look(dir: &Path, id: ExecutionId, boot_id: &str) -> io::Result<TaskState> {
         Left::Agent => running,
         Left::Something => TaskState::Unknown,
         // The inner agent outlives the outer one for as long as it takes to write the record.
-        Left::Nothing => exited(dir)?.unwrap_or(TaskState::Gone),
+        Left::Nothing => exited(dir)?.unwrap_or_else(lost),
     })
+}
+
+/// Nobody has claimed the command, and perhaps nobody is on the way to do so.
+fn before_the_gate(dir: &Path, id: ExecutionId, known: &Known<'_>) -> io::Result<TaskState> {
+    if !dir.try_exists()? {
+        return Ok(TaskState::Gone);
+    }
+    if known.is_starting || has_agent(dir, id)? {
+        return Ok(TaskState::Pending);
+    }
+    // An agent may have passed the gate and died since that was looked at: the next look tells.
+    Ok(if gate::read(dir)?.is_some() { TaskState::Pending } else { TaskState::Gone })
 }
 
 fn exited(dir: &Path) -> io::Result<Option<TaskState>> {

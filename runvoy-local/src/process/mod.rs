@@ -3,6 +3,7 @@
 mod describe;
 mod processes;
 mod start;
+mod starting;
 mod stop;
 mod user;
 
@@ -27,7 +28,9 @@ use runvoy_core::port::{
 };
 use runvoy_task::{GateState, Isolation, Network, RunAs};
 
+use self::describe::Known;
 use self::processes::Held;
+use self::starting::Starting;
 use crate::task_dir::follow::{Follower, Tasks};
 use crate::task_dir::layout::{self, execution_dir};
 use crate::task_dir::stops::Stops;
@@ -99,6 +102,7 @@ struct Shared {
     boot_id: String,
     clock: SharedClock,
     stops: Stops,
+    starting: Starting,
 }
 
 impl ProcessExecutor {
@@ -147,6 +151,7 @@ impl Shared {
             boot_id: processes::boot_id()?,
             clock,
             stops: Stops::default(),
+            starting: Starting::default(),
         })
     }
 
@@ -155,7 +160,9 @@ impl Shared {
     }
 
     fn describe(&self, id: ExecutionId) -> TaskState {
-        let state = describe::describe(&execution_dir(&self.root, id), id, &self.boot_id);
+        let known =
+            Known { boot_id: &self.boot_id, is_starting: self.starting.contains(id), now: self.clock.now() };
+        let state = describe::describe(&execution_dir(&self.root, id), id, &known);
         if matches!(state, TaskState::Exited(_) | TaskState::Gone) {
             self.stops.forget(id);
         }
@@ -215,6 +222,7 @@ impl Executor for ProcessExecutor {
     }
 
     async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
+        let _starting = self.shared.starting.begin(task.id);
         if let Some(prepared) = start::prepare(&self.shared, task).await? {
             self.follower.follow(task.id);
             let mut child = start::start(&self.shared, task, prepared).await?;

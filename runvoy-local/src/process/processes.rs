@@ -86,6 +86,11 @@ pub(super) enum Left {
     Something,
 }
 
+/// Whether an agent of an execution is there.
+pub(super) fn has_agent(dir: &Path, id: ExecutionId) -> io::Result<bool> {
+    Ok(!find(dir, id)?.agents.is_empty())
+}
+
 /// Kills what an execution left behind when its agent died, until nothing of it is found.
 pub(super) fn sweep(dir: &Path, id: ExecutionId) -> io::Result<Left> {
     let until = Instant::now() + KILLING;

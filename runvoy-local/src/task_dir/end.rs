@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use runvoy_core::execution::LogSummary;
 use runvoy_core::port::TaskExit;
-use runvoy_task::{EndRecord, layout};
+use runvoy_task::{EndReason, EndRecord, layout};
 
 use super::files;
 
@@ -30,6 +30,20 @@ pub(crate) fn exit(dir: &Path) -> io::Result<Option<TaskExit>> {
         image_digest: None,
         phases: end.phases,
     }))
+}
+
+/// How a task ended whose command was claimed and of which nothing is left, not even a word about its end.
+pub(crate) fn lost(started_at: Timestamp, now: Timestamp) -> TaskExit {
+    TaskExit {
+        exit_code: None,
+        reason: EndReason::Lost,
+        message: None,
+        started_at,
+        finished_at: now,
+        log: None,
+        image_digest: None,
+        phases: Vec::new(),
+    }
 }
 
 /// The time of a record.

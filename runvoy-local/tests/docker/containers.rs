@@ -146,13 +146,15 @@ async fn files_belong_to_whom_the_directory_belongs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_that_dies_as_a_whole_is_gone() {
+async fn a_container_that_dies_as_a_whole_is_lost() {
     let containers = Containers::new().await;
     let start = shell("echo ready; exec sleep 600");
     containers.begin(&start).await;
     let since = std::time::Instant::now();
     docker_text(&["kill", &format!("runvoy-{}", start.id)]);
-    assert_eq!(containers.over(start.id).await, TaskState::Gone);
+    let TaskState::Exited(lost) = containers.over(start.id).await else { panic!("not over") };
+    assert_eq!((lost.reason, lost.exit_code, lost.log), (EndReason::Lost, None, None));
+    assert!(lost.image_digest.is_some());
     assert!(since.elapsed() < Duration::from_secs(10));
     assert_eq!(processes_of(start.id), 0);
     let [out, _, complete] = containers.log(start.id).await;

@@ -164,10 +164,7 @@ async fn an_engine_that_is_killed_loses_its_containers() {
     assert_eq!(describe(&*containers.executor, start.id).await, TaskState::Unknown);
     engine.start();
     let state = containers.over(start.id).await;
-    let is_lost = match &state {
-        TaskState::Exited(exit) => exit.reason == EndReason::StoppedOutside,
-        state => *state == TaskState::Gone,
-    };
+    let is_lost = matches!(&state, TaskState::Exited(exit) if matches!(exit.reason, EndReason::Lost | EndReason::StoppedOutside));
     assert!(is_lost, "{state:?}");
     assert_eq!(processes_of(start.id), 0);
 }

@@ -17,7 +17,7 @@ impl Runvoy {
     /// unless that was done within a minute.
     pub async fn audit_head(&self, caller: &Caller) -> Result<Checkpoint, Error> {
         self.authorize(caller, Action::ReadAudit, Resource::System, None).await?;
-        self.anchor_audit(BETWEEN_CHECKPOINTS).await
+        self.anchor_audit(BETWEEN_CHECKPOINTS, true).await
     }
 
     /// Checks the whole audit log against its hashes, its checkpoints, and a head that was kept elsewhere.
@@ -38,14 +38,16 @@ impl Runvoy {
         }
     }
 
-    /// Anchors what the audit log has by now: hourly, and when the server stops. If nothing was appended since the last
-    /// time, answers that checkpoint.
+    /// Anchors what the audit log has by now: when the server starts and stops, and hourly. If nothing was appended since
+    /// the last time, answers that checkpoint.
+    ///
+    /// Over a checkpoint that is not authentic nothing is anchored: that is for an admin to do, who asks for the head.
     pub async fn checkpoint_audit(&self) -> Result<Checkpoint, Error> {
-        self.anchor_audit(Duration::ZERO).await
+        self.anchor_audit(Duration::ZERO, false).await
     }
 
     /// Writes a checkpoint, unless the last one tells the same or is younger than `between`.
-    async fn anchor_audit(&self, between: Duration) -> Result<Checkpoint, Error> {
+    async fn anchor_audit(&self, between: Duration, anew: bool) -> Result<Checkpoint, Error> {
         let store = Error::store("the audit log");
         let head = self.inner.audit.head().await.map_err(&store)?;
         let Some(key) = &self.inner.checkpoint_key else {
@@ -54,10 +56,17 @@ impl Runvoy {
         let new = Checkpoint::new(self.inner.clock.now(), head, Some(key));
         let last = self.inner.audit.last_checkpoint().await.map_err(&store)?;
         // One that another key made, or that was changed, anchors nothing.
-        let last = last.filter(|last| last.is_authentic(key));
+        let is_authentic = last.as_ref().is_some_and(|last| last.is_authentic(key));
         match last {
-            Some(last) if last.head == new.head => return Ok(last),
-            Some(last) if is_younger(last.at, new.at, between) => {}
+            // Nothing is there that could be cut off.
+            None if new.head.seq == 0 => {}
+            Some(_) if !is_authentic && !anew => {
+                tracing::warn!(
+                    "audit log not anchored: its last checkpoint is not authentic; see `runvoy audit verify`"
+                );
+            }
+            Some(last) if is_authentic && last.head == new.head => return Ok(last),
+            Some(last) if is_authentic && is_younger(last.at, new.at, between) => {}
             _ => self.inner.audit.add_checkpoint(&new).await.map_err(&store)?,
         }
         Ok(new)
