@@ -19,6 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
+use super::children::ChildGuard;
 use super::layout::execution_dir;
 use super::processes::Held;
 use super::{Shared, gate};
@@ -38,7 +39,7 @@ pub(super) struct Follower {
 struct Order {
     id: ExecutionId,
     /// The agent, if this server started it: it has to be reaped.
-    child: Option<Child>,
+    child: Option<(Child, ChildGuard)>,
 }
 
 impl Follower {
@@ -66,8 +67,8 @@ impl Follower {
     }
 
     /// Takes care of an agent that was just started.
-    pub(super) fn keep(&self, id: ExecutionId, child: Child) {
-        let _ = self.orders.send(Order { id, child: Some(child) });
+    pub(super) fn keep(&self, id: ExecutionId, child: Child, guard: ChildGuard) {
+        let _ = self.orders.send(Order { id, child: Some((child, guard)) });
     }
 
     /// Events from now on; those that a listener is too slow for are skipped.
@@ -136,10 +137,11 @@ impl Following {
         let id = order.id;
         let is_new = !self.tasks.contains_key(&id);
         let followed = self.tasks.entry(id).or_default();
-        if let Some(mut child) = order.child {
+        if let Some((mut child, guard)) = order.child {
             followed.is_held = true;
             let ended = async move {
                 let _ = child.wait().await;
+                drop(guard);
                 News::Ended(id)
             };
             self.pending.push(ended.boxed());

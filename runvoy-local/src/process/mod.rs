@@ -1,12 +1,12 @@
 //! Commands as processes of this machine, each supervised by an agent that outlives the server.
 
+mod children;
 mod describe;
 mod events;
 mod gate;
 pub(crate) mod layout;
 mod processes;
 mod start;
-mod starting;
 mod stop;
 mod user;
 
@@ -29,10 +29,10 @@ use runvoy_core::port::{
 };
 use runvoy_task::{Isolation, Network, RunAs};
 
+use self::children::Children;
 use self::describe::Known;
 use self::events::Follower;
 use self::layout::execution_dir;
-use self::starting::Starting;
 use self::stop::Stops;
 
 /// How commands are run.
@@ -101,7 +101,7 @@ struct Shared {
     boot_id: String,
     clock: SharedClock,
     stops: Stops,
-    starting: Starting,
+    children: Children,
 }
 
 impl ProcessExecutor {
@@ -148,7 +148,7 @@ impl Shared {
             boot_id: processes::boot_id()?,
             clock,
             stops: Stops::default(),
-            starting: Starting::default(),
+            children: Children::default(),
         })
     }
 
@@ -157,8 +157,7 @@ impl Shared {
     }
 
     fn describe(&self, id: ExecutionId) -> TaskState {
-        let known =
-            Known { boot_id: &self.boot_id, is_starting: self.starting.contains(id), now: self.clock.now() };
+        let known = Known { boot_id: &self.boot_id, has_child: self.children.has(id), now: self.clock.now() };
         let state = describe::describe(&execution_dir(&self.root, id), id, &known);
         if matches!(state, TaskState::Exited(_) | TaskState::Gone) {
             self.stops.forget(id);
@@ -217,11 +216,11 @@ impl Executor for ProcessExecutor {
     }
 
     async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
-        let _starting = self.shared.starting.begin(task.id);
+        let child_guard = self.shared.children.expect(task.id);
         if let Some(prepared) = start::prepare(&self.shared, task).await? {
             self.follower.follow(task.id);
             let child = start::start(&self.shared, task, prepared).await?;
-            self.follower.keep(task.id, child);
+            self.follower.keep(task.id, child, child_guard);
         }
         Ok(None)
     }

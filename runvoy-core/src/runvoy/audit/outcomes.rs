@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::execution::Execution;
 use crate::id::ExecutionId;
@@ -12,18 +12,18 @@ use crate::runvoy::{Error, Runvoy};
 
 /// Ends that this process is about to write down and to record.
 #[derive(Default)]
-pub(crate) struct Telling(Mutex<HashMap<ExecutionId, usize>>);
+pub(crate) struct Telling(Arc<Mutex<HashMap<ExecutionId, usize>>>);
 
 /// Until this is dropped, nobody else in this process records the end.
-pub(crate) struct TellingGuard<'a> {
-    telling: &'a Telling,
+pub(crate) struct TellingGuard {
+    telling: Telling,
     id: ExecutionId,
 }
 
 impl Telling {
-    pub(crate) fn begin(&self, id: ExecutionId) -> TellingGuard<'_> {
+    pub(crate) fn begin(&self, id: ExecutionId) -> TellingGuard {
         *self.lock().entry(id).or_default() += 1;
-        TellingGuard { telling: self, id }
+        TellingGuard { telling: Self(Arc::clone(&self.0)), id }
     }
 
     pub(crate) fn all(&self) -> HashSet<ExecutionId> {
@@ -35,7 +35,7 @@ impl Telling {
     }
 }
 
-impl Drop for TellingGuard<'_> {
+impl Drop for TellingGuard {
     fn drop(&mut self) {
         let mut telling = self.telling.lock();
         if let Entry::Occupied(mut entry) = telling.entry(self.id) {
