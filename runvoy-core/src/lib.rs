@@ -8,6 +8,7 @@ pub mod clock;
 pub mod execution;
 pub mod gate;
 pub mod id;
+pub mod in_flight;
 pub mod key;
 pub mod limits;
 pub mod locks;

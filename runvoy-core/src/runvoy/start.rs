@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::audit::TellingGuard;
 use super::{Error, Runvoy};
 use crate::execution::{Execution, Patch, StartRequest};
 use crate::id::ExecutionId;
+use crate::in_flight::InFlightGuard;
 use crate::port::{Claim, ExecutorError, StartTask, Transition};
 use crate::state::{Reason, Status};
 
@@ -118,7 +118,7 @@ impl Runvoy {
     }
 
     /// To its end, also if whoever saw the end of the run stops meanwhile: else it would stand there twice.
-    async fn tell_outcome(&self, telling: TellingGuard, record: Execution) {
+    async fn tell_outcome(&self, telling: InFlightGuard, record: Execution) {
         let (this, id) = (self.clone(), record.id);
         let told = self.although_the_caller_goes(async move {
             let _telling = telling;

@@ -10,6 +10,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{BoxStream, FuturesUnordered, unfold};
 use inotify::{EventMask, EventOwned, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 use runvoy_core::id::ExecutionId;
+use runvoy_core::in_flight::InFlightGuard;
 use runvoy_core::port::{TaskEvent, TaskState};
 use runvoy_task::{GateState, layout};
 use tokio::io::Interest;
@@ -19,7 +20,6 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
-use super::children::ChildGuard;
 use super::layout::execution_dir;
 use super::processes::Held;
 use super::{Shared, gate};
@@ -39,7 +39,7 @@ pub(super) struct Follower {
 struct Order {
     id: ExecutionId,
     /// The agent, if this server started it: it has to be reaped.
-    child: Option<(Child, ChildGuard)>,
+    child: Option<(Child, InFlightGuard)>,
 }
 
 impl Follower {
@@ -67,7 +67,7 @@ impl Follower {
     }
 
     /// Takes care of an agent that was just started.
-    pub(super) fn keep(&self, id: ExecutionId, child: Child, guard: ChildGuard) {
+    pub(super) fn keep(&self, id: ExecutionId, child: Child, guard: InFlightGuard) {
         let _ = self.orders.send(Order { id, child: Some((child, guard)) });
     }
 

@@ -1,6 +1,5 @@
 //! Commands as processes of this machine, each supervised by an agent that outlives the server.
 
-mod children;
 mod describe;
 mod events;
 mod gate;
@@ -23,13 +22,13 @@ use futures_util::stream::BoxStream;
 use runvoy_core::clock::SharedClock;
 use runvoy_core::execution::TaskHandle;
 use runvoy_core::id::ExecutionId;
+use runvoy_core::in_flight::InFlight;
 use runvoy_core::limits;
 use runvoy_core::port::{
     Capabilities, Claim, Executor, ExecutorError, Reach, StartTask, TaskEvent, TaskState,
 };
 use runvoy_task::{Isolation, Network, RunAs};
 
-use self::children::Children;
 use self::describe::Known;
 use self::events::Follower;
 use self::layout::execution_dir;
@@ -101,7 +100,9 @@ struct Shared {
     boot_id: String,
     clock: SharedClock,
     stops: Stops,
-    children: Children,
+    /// Agents of this server's own, those that it is about to start included. A process that has just become an agent does
+    /// not show yet what it is: its parent knows.
+    children: InFlight,
 }
 
 impl ProcessExecutor {
@@ -148,7 +149,7 @@ impl Shared {
             boot_id: processes::boot_id()?,
             clock,
             stops: Stops::default(),
-            children: Children::default(),
+            children: InFlight::default(),
         })
     }
 
@@ -157,7 +158,8 @@ impl Shared {
     }
 
     fn describe(&self, id: ExecutionId) -> TaskState {
-        let known = Known { boot_id: &self.boot_id, has_child: self.children.has(id), now: self.clock.now() };
+        let known =
+            Known { boot_id: &self.boot_id, has_child: self.children.contains(id), now: self.clock.now() };
         let state = describe::describe(&execution_dir(&self.root, id), id, &known);
         if matches!(state, TaskState::Exited(_) | TaskState::Gone) {
             self.stops.forget(id);
@@ -216,7 +218,7 @@ impl Executor for ProcessExecutor {
     }
 
     async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
-        let child_guard = self.shared.children.expect(task.id);
+        let child_guard = self.shared.children.begin(task.id);
         if let Some(prepared) = start::prepare(&self.shared, task).await? {
             self.follower.follow(task.id);
             let child = start::start(&self.shared, task, prepared).await?;
