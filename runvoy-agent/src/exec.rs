@@ -84,7 +84,8 @@ fn limit_processes(most: u64) -> nix::Result<()> {
 
 fn become_command(spec: &TaskSpec, report: OwnedFd) -> Failure {
     let words: Vec<&str> = match &spec.command {
-        CommandLine::Shell(text) => vec!["/bin/sh", "-c", text],
+        // A command that begins with a dash is none of the shell's options.
+        CommandLine::Shell(text) => vec!["/bin/sh", "-c", "--", text],
         CommandLine::Args(args) => args.iter().map(String::as_str).collect(),
     };
     let shown = words.first().copied().unwrap_or_default();

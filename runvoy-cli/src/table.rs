@@ -69,9 +69,13 @@ pub(crate) fn width() -> Option<usize> {
     terminal.size_checked().map(|(_, columns)| usize::from(columns)).filter(|columns| *columns > 0)
 }
 
-/// On one line, and without anything that drives a terminal.
+/// On one line, and without anything that drives a terminal: such characters are shown as they would be written.
 fn clean(text: &str) -> String {
-    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let mut out = String::with_capacity(text.len());
+    for c in text.trim().chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -81,9 +85,9 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_the_last_is_cut() {
         let cells = [["a".into(), "one\ntwo \u{1b}[31m".into()], ["äöü".into(), "x".repeat(30)]];
-        let want = format!("ID   COMMAND\na    one two  [31m\näöü  {}\n", "x".repeat(30));
+        let want = format!("ID   COMMAND\na    one\\ntwo \\u{{1b}}[31m\näöü  {}\n", "x".repeat(30));
         assert_eq!(rows(["ID", "COMMAND"], &cells, None), want);
-        assert_eq!(rows(["ID", "COMMAND"], &cells, Some(10)), "ID   COMM…\na    one …\näöü  xxxx…\n");
+        assert_eq!(rows(["ID", "COMMAND"], &cells, Some(10)), "ID   COMM…\na    one\\…\näöü  xxxx…\n");
     }
 
     #[test]

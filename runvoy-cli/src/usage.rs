@@ -11,6 +11,14 @@ use crate::error::{CliError, Kind};
 
 /// The sentence, and whose `--help` shows more.
 pub(crate) fn failure(error: &clap::Error, args: impl Iterator<Item = OsString>) -> CliError {
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        let name = one(error, ContextKind::InvalidSubcommand);
+        if TO_COME.contains(&name.as_str()) {
+            let what = format!("`{name}` is not there yet");
+            return CliError::new(Kind::Usage, what).hint("`runvoy --help` shows what is");
+        }
+        return unknown_command(error, &name, args);
+    }
     let help = format!("`{} --help` shows how", command(args));
     let hint = match suggestion(error) {
         Some(meant) => format!("did you mean `{meant}`? {help}"),
@@ -19,13 +27,21 @@ pub(crate) fn failure(error: &clap::Error, args: impl Iterator<Item = OsString>)
     CliError::new(Kind::Usage, what(error)).hint(hint)
 }
 
+/// Commands that are promised and missing.
+const TO_COME: [&str; 4] = ["images", "infra", "secrets", "share"];
+
+fn unknown_command(error: &clap::Error, name: &str, args: impl Iterator<Item = OsString>) -> CliError {
+    // What follows it is nobody's.
+    let help = command(args.take_while(|word| word != name));
+    let meant = suggestion(error).map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
+    let hint = format!("{meant}`{help} --help` shows how");
+    CliError::new(Kind::Usage, format!("there is no command `{name}`")).hint(hint)
+}
+
 fn what(error: &clap::Error) -> String {
     let arg = || one(error, ContextKind::InvalidArg);
     let value = || one(error, ContextKind::InvalidValue);
     match error.kind() {
-        ErrorKind::InvalidSubcommand => {
-            format!("there is no command `{}`", one(error, ContextKind::InvalidSubcommand))
-        }
         ErrorKind::UnknownArgument if arg().starts_with('-') => format!("there is no option `{}`", arg()),
         ErrorKind::UnknownArgument => format!("`{}` is one argument too many", arg()),
         ErrorKind::MissingRequiredArgument => format!("{} is missing", all(error, ContextKind::InvalidArg)),
@@ -126,6 +142,12 @@ mod tests {
     fn a_mistake_is_one_sentence_that_says_what_to_do() {
         let cases: &[(&[&str], &str)] = &[
             (&["statu"], "there is no command `statu`; did you mean `status`? `runvoy --help` shows how"),
+            (&["secrets", "list"], "`secrets` is not there yet; `runvoy --help` shows what is"),
+            (&["nothing", "list"], "there is no command `nothing`; `runvoy --help` shows how"),
+            (
+                &["users", "lst"],
+                "there is no command `lst`; did you mean `list`? `runvoy users --help` shows how",
+            ),
             (&["status"], "`<ID>` is missing; `runvoy status --help` shows how"),
             (
                 &["users", "create", "a@b.c"],

@@ -9,6 +9,7 @@ pub mod execution;
 pub mod gate;
 pub mod id;
 pub mod images;
+pub mod in_flight;
 pub mod key;
 pub mod limits;
 pub mod locks;

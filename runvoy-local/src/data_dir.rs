@@ -1,8 +1,8 @@
 //! The directory that holds everything of one server, and the lock that makes it one.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -74,6 +74,12 @@ impl DataDir {
     /// The directory, as an absolute path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Lets other users pass through to what is theirs below; they see nothing of the rest, which is its owner's alone.
+    pub fn let_pass(&self) -> io::Result<()> {
+        let mode = std::fs::metadata(&self.path)?.permissions().mode();
+        std::fs::set_permissions(&self.path, Permissions::from_mode(mode | 0o111))
     }
 
     /// The database.

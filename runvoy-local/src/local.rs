@@ -111,6 +111,9 @@ impl Local {
         let checkpoint_key = master_key.checkpoint_key();
         let stores = SqliteStores::open(SqliteConfig { path: dir.database(), master_key })
             .map_err(failed("the database is not usable"))?;
+        if config.run_as.is_some() {
+            dir.let_pass().map_err(failed("commands of another user cannot reach their directories"))?;
+        }
         let (executor, sandbox) =
             executors::choose(&dir.executions(), &config).await.map_err(failed("no command could be run"))?;
         let logs = LogFiles::new(dir.executions()).map_err(failed("the log files are not usable"))?;
@@ -193,6 +196,9 @@ impl Local {
             tracing::warn!("a start was cut off; the next server goes on with it");
         }
         self.background.shutdown().await;
+        if tokio::time::timeout(LAST_STARTS, self.runvoy.settled()).await.is_err() {
+            tracing::warn!("the outcome of a run is recorded by the next server");
+        }
         if !matches!(tokio::time::timeout(ANCHOR, self.runvoy.keep_people()).await, Ok(Ok(()))) {
             tracing::warn!("who was seen in the last minute is not written down");
         }

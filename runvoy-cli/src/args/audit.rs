@@ -40,7 +40,7 @@ pub(crate) enum AuditCommand {
     Verify(AuditVerifyArgs),
 }
 
-/// Anchor the log, and print its end as one JSON object: keep it where nobody can reach who can reach the server
+/// Anchor the log (at most once a minute), and print its end as one JSON object: keep it where nobody can reach who can reach the server
 #[derive(Args, Clone, Debug)]
 pub(crate) struct AuditHeadArgs {
     /// Format of the output; `audit verify --head` reads `json`

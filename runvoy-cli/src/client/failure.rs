@@ -40,10 +40,16 @@ pub(crate) fn no_runvoy(endpoint: &Endpoint) -> CliError {
 pub(crate) fn refusal(status: StatusCode, body: &[u8], endpoint: &Endpoint, path: &str) -> CliError {
     let Ok(body) = serde_json::from_slice::<ErrorBody>(body) else {
         let kind = kind_of(status);
-        let kind = if kind == Kind::Refused { Kind::Unavailable } else { kind };
+        let kind = if matches!(kind, Kind::Refused | Kind::NotFound) { Kind::Unavailable } else { kind };
         return CliError::new(kind, format!("the server at {endpoint} answered {status}"))
             .hint("is it a Runvoy server?");
     };
+    let is_no_route = body.details.as_deref().is_some_and(|details| details.starts_with("there is no route"));
+    if status == StatusCode::NOT_FOUND && is_no_route {
+        let what = format!("the server at {endpoint} has no such route ({})", said(&body));
+        let hint = "is the address right, and the server not older than this client? `runvoy health` shows its version";
+        return CliError::new(Kind::Unavailable, what).hint(hint);
+    }
     let said = said(&body);
     let kind = kind_of(status);
     match kind {
@@ -215,6 +221,16 @@ mod tests {
             let text = refusal(StatusCode::NOT_FOUND, body, &Endpoint::in_process(), path).to_string();
             assert!(text.starts_with("there is no such thing (user a@b); ") && text.contains(hint), "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_with_too_long_a_path_is_told_as_such() {
+        let body = br#"{"error":"not found","code":"NOT_FOUND","details":"there is no route /foo/api/v1/executions"}"#;
+        let error = refusal(StatusCode::NOT_FOUND, body, &Endpoint::in_process(), "/executions");
+        assert_eq!(error.kind.code(), 69);
+        assert!(error.to_string().contains("is the address right"), "{error}");
+        let error = refusal(StatusCode::NOT_FOUND, b"<html>", &Endpoint::in_process(), "/executions");
+        assert_eq!(error.kind.code(), 69);
     }
 
     #[test]

@@ -18,7 +18,6 @@ pub(crate) async fn kill(context: &Context, args: &KillArgs) -> Result<u8, CliEr
     let id = client.whole_id(&args.id).await?;
     let killed = client.kill(id, args.grace.map(|grace| grace.as_secs())).await?;
     let shown = Short(id);
-    let over = matches!(killed, Killed::Over);
     if args.no_wait {
         match killed {
             Killed::Stopping(answer) if args.output.json() => printer.data(&answer)?,
@@ -32,6 +31,9 @@ pub(crate) async fn kill(context: &Context, args: &KillArgs) -> Result<u8, CliEr
         return Ok(exit::OK);
     }
     let (mut signals, whole) = (Signals::catch()?, IdPrefix::from(id));
+    // The same answer tells of an end, and of a kill that is under way.
+    let is_told = matches!(killed, Killed::Over);
+    let over = is_told && client.execution(&whole).await?.value.status.is_terminal();
     let mut progress = printer.progress(&format!("stopping {shown}"));
     let record = tokio::select! {
         record = client.wait(&whole, None) => record,

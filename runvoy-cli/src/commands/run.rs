@@ -320,7 +320,9 @@ impl Session<'_> {
     /// Leaves the execution alone, or to the kill that was asked for.
     fn leave(&self, killing: bool) -> u8 {
         let id = Short(self.id);
-        self.printer.verdict(&if killing {
+        self.printer.verdict(&if killing && self.client.is_in_process() {
+            format!("left; {id} is being killed, and is gone once its grace is over")
+        } else if killing {
             format!("left; {id} is being killed, `runvoy wait {id}` waits for it")
         } else {
             format!("detached; {id} goes on: `runvoy logs -f {id}` follows it, `runvoy kill {id}` stops it")

@@ -6,23 +6,24 @@ use runvoy_core::api::{RelatedResources, TraceAnswer, TraceEvent};
 use super::Context;
 use super::run::Short;
 use crate::args::TraceArgs;
-use crate::error::CliError;
+use crate::error::{CliError, Kind};
 use crate::{exit, table};
 
 /// The command.
 pub(crate) async fn trace(context: &Context, args: TraceArgs) -> Result<u8, CliError> {
     let answer = context.client()?.get::<TraceAnswer>(&format!("/trace/{}", args.request)).await?;
+    let TraceAnswer { logs, related_resources } = &answer.value;
+    let related = related(related_resources);
+    if related.is_empty() && logs.as_ref().is_some_and(Vec::is_empty) {
+        let what = format!("nothing is known of the request {}", args.request);
+        return Err(CliError::new(Kind::NotFound, what).hint("is the id right, or is it long ago?"));
+    }
     if args.output.json() {
         context.printer.data(&answer.json())?;
         return Ok(exit::OK);
     }
-    let TraceAnswer { logs, related_resources } = &answer.value;
-    let related = related(related_resources);
     match logs {
         None => context.printer.note("this server keeps no log that could be asked"),
-        Some(lines) if lines.is_empty() && related.is_empty() => {
-            context.printer.note("nothing is known of this request; is the id right, or is it long ago?");
-        }
         Some(lines) => {
             let text: String = lines.iter().map(line).collect();
             context.printer.data(text.as_bytes())?;

@@ -35,7 +35,7 @@ fn a_list_is_a_table() {
     let ran = env.run(&["list", "--status", "failed,STOPPED", "--user", "dev@acme.test", "--limit", "3"]);
     insta::assert_snapshot!(ran.stdout, @r"
     ID        STATUS  EXIT  STARTED               TOOK   USER           COMMAND
-    0f5ac3de  FAILED  2     2026-01-05 10:00:00Z  1m09s  dev@acme.test  make test
+    0f5ac3de  FAILED  2     2026-01-05 10:00:00Z  1m09s  dev@acme.test  make\ntest
     ");
     assert_eq!(env.run(&["list", "--all", "-o", "json"]).stdout.trim(), list);
     let ran = env.run(&["list"]);
@@ -107,9 +107,16 @@ fn a_kill_waits_until_it_is_stopped() {
     assert_eq!((ran.stderr.as_str(), ran.code), ("0f5ac3de is stopped: STOPPED\n", 0));
     assert_eq!(server.asked()[0].body, r#"{"grace":5}"#);
 
-    let server = Server::new([Answer::with(204, "text/plain", ""), record("SUCCEEDED", "\"exited\"", "0")]);
+    let told = || Answer::with(204, "text/plain", "");
+    let over = || record("SUCCEEDED", "\"exited\"", "0");
+    let server = Server::new([told(), over(), over()]);
     let ran = TestEnv::new(&server.endpoint).run(&["kill", ID]);
     assert_eq!((ran.stderr.as_str(), ran.code), ("0f5ac3de was over already: SUCCEEDED\n", 0));
+
+    let stopped = record("STOPPED", "\"killed\"", "143");
+    let server = Server::new([told(), record("TERMINATING", "null", "null"), stopped]);
+    let ran = TestEnv::new(&server.endpoint).run(&["kill", ID]);
+    assert_eq!((ran.stderr.as_str(), ran.code), ("0f5ac3de is stopped: STOPPED\n", 0));
 }
 
 #[test]

@@ -22,15 +22,15 @@ fn a_trace_is_the_log_and_what_it_was_about() {
     insta::assert_snapshot!(ran.stdout, @r"
     2026-01-05 10:00:01.123Z  error  request failed  [2J status=503
     ABOUT      WHAT
-    execution  0f5ac3de  RUNNING  make test
+    execution  0f5ac3de  RUNNING  make\ntest
     lock       infra/prod
     secret     db
     image      alpine
     ");
     assert_eq!(env.run(&["trace", ID, "-o", "json"]).stdout.trim(), answer);
     let ran = env.run(&["trace", ID]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""));
-    assert!(ran.stderr.starts_with("nothing is known of this request"), "{}", ran.stderr);
+    assert_eq!((ran.code, ran.stdout.as_str()), (66, ""));
+    assert!(ran.stderr.starts_with("error: nothing is known of the request"), "{}", ran.stderr);
     assert!(env.run(&["trace", ID]).stderr.contains("keeps no log"));
     assert_eq!(server.lines()[0], format!("GET /api/v1/trace/{ID}"));
     assert_eq!(env.run(&["trace", "0f5ac3"]).code, 2);

@@ -26,6 +26,24 @@ fn an_ending_points_to_no_server_that_is_gone() {
 }
 
 #[test]
+fn what_came_of_a_run_is_in_the_audit_log_once() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    for code in 1..6 {
+        let command = format!("exit {code}");
+        let ran = runvoy(home.path()).args(["local", "run", "--data-dir"]).arg(&data).arg(command).status();
+        assert_eq!(ran.unwrap().code(), Some(code));
+    }
+    let outcomes = "SELECT event FROM audit_events WHERE event LIKE '%\"outcome\"%';";
+    let read = std::process::Command::new("sqlite3").arg(data.join("runvoy.db")).arg(outcomes).output();
+    let read = stdout(&read.unwrap());
+    assert_eq!(read.lines().count(), 5, "{read}");
+    for code in 1..6 {
+        assert_eq!(read.matches(&format!("exit code {code}")).count(), 1, "{read}");
+    }
+}
+
+#[test]
 fn it_talks_to_the_server_that_holds_the_directory() {
     let server = Server::start();
     let output = runvoy(server.dir.path())

@@ -12,12 +12,14 @@ fn exit_codes_come_through() {
         ("exit 7", 7),
         ("exit 126", 126),
         ("no-such-command-here", 127),
+        ("-x", 127),
+        ("+x", 127),
         ("kill -9 $$", 137),
         ("kill -TERM $$", 143),
         ("/etc/passwd", 126),
     ];
     for (command, code) in cases {
-        let output = server.run(&["run", command]);
+        let output = server.run(&["run", "--", command]);
         assert_eq!(output.status.code(), Some(code), "{command}: {}", stderr(&output));
     }
 }

@@ -6,6 +6,7 @@ use tokio_util::task::TaskTracker;
 use super::{Config, Inner, Runvoy, audit, changes, page_cache, rates, standing, uses};
 use crate::audit::CheckpointKey;
 use crate::clock::{SharedClock, SystemClock};
+use crate::in_flight::InFlight;
 use crate::port::{
     AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource, TraceLog,
 };
@@ -129,7 +130,7 @@ impl Builder {
                 changes: Arc::new(changes::Changes::default()),
                 pages: page_cache::PageCache::default(),
                 revealed: audit::Revealed::default(),
-                telling: audit::Telling::default(),
+                telling: InFlight::default(),
                 key_changes: standing::KeyChanges::default(),
                 uses: uses::Uses::default(),
                 draining: AtomicBool::new(false),

@@ -60,6 +60,7 @@ pub use why::{Finding, Phase, Usual, Why};
 
 use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;
+use crate::in_flight::InFlight;
 use crate::port::{
     AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource, TraceLog,
 };
@@ -89,7 +90,7 @@ struct Inner {
     changes: Arc<changes::Changes>,
     pages: page_cache::PageCache,
     revealed: audit::Revealed,
-    telling: audit::Telling,
+    telling: InFlight,
     key_changes: standing::KeyChanges,
     uses: uses::Uses,
     rates: rates::Limits,

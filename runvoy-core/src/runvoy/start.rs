@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Error, Runvoy};
 use crate::execution::{Execution, Patch, StartRequest};
 use crate::id::ExecutionId;
+use crate::in_flight::InFlightGuard;
 use crate::port::{Claim, ExecutorError, Refusal, Refused, StartTask, Transition};
 use crate::state::{Reason, Status};
 
@@ -109,15 +110,25 @@ impl Runvoy {
         from: &[Status],
         patch: &Patch,
     ) -> Result<Execution, Error> {
-        let _telling = self.inner.telling.begin(id);
+        let telling = self.inner.telling.begin(id);
         match self.try_transition(id, from, patch).await? {
             Transition::Applied(record) => {
-                if let Err(error) = self.record_outcome(&record).await {
-                    tracing::warn!(execution.id = %id, error = %super::error_chain(&error), "outcome not recorded yet");
-                }
+                self.tell_outcome(telling, (*record).clone()).await;
                 Ok(*record)
             }
             Transition::Refused(record) => Ok(*record),
+        }
+    }
+
+    /// To its end, also if whoever saw the end of the run stops meanwhile: else it would stand there twice.
+    async fn tell_outcome(&self, telling: InFlightGuard, record: Execution) {
+        let (this, id) = (self.clone(), record.id);
+        let told = self.although_the_caller_goes(async move {
+            let _telling = telling;
+            this.record_outcome(&record).await
+        });
+        if let Err(error) = told.await {
+            tracing::warn!(execution.id = %id, error = %super::error_chain(&error), "outcome not recorded yet");
         }
     }
 

@@ -8,20 +8,17 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use runvoy_core::api::{Command, RunRequest};
 use runvoy_core::audit::{AuditRecord, Checkpoint, Head};
-use runvoy_core::cedar::CedarAuthorizer;
 use runvoy_core::clock::Clock as _;
 use runvoy_core::execution::Execution;
 use runvoy_core::id::{ExecutionId, IdPrefix, LockName};
-use runvoy_core::key::ApiKey;
 use runvoy_core::locks::{LockAnswer, LockCommand, LockDocument};
 use runvoy_core::port::{AuditEvent, AuditKind, AuditLog, ExecutionStore as _, LockManager, StoreError};
 use runvoy_core::state::Status;
 use runvoy_core::testing::ManualClock;
-use runvoy_core::{Caller, ForcedRelease, KillOutcome, ReconcileOptions, RequestContext, Runvoy};
-use runvoy_local::memory::{
-    MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLockManager, MemoryLogs,
-};
+use runvoy_core::{Caller, ForcedRelease, KillOutcome, ReconcileOptions, Runvoy};
+use runvoy_local::memory::{MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLockManager};
 
+use super::service::Ports;
 use super::world::World;
 
 fn down() -> StoreError {
@@ -121,20 +118,15 @@ impl Bench {
         let executions = Arc::new(MemoryExecutionStore::default());
         let audit = Arc::new(Outcomes::default());
         let locks = Arc::new(Locks { inner: MemoryLockManager::default(), off: Mutex::new(Off::Nothing) });
-        let runvoy = Runvoy::builder()
-            .keys(Arc::new(MemoryKeyStore::default()))
-            .executions(executions.clone())
-            .locks(locks.clone())
-            .executor(world.clone())
-            .logs(Arc::new(MemoryLogs::new(clock.clone())))
-            .audit(audit.clone())
-            .authorizer(Arc::new(CedarAuthorizer::builtin()))
-            .clock(clock.clone())
-            .build()
-            .unwrap();
-        let key = ApiKey::generate();
-        runvoy.bootstrap_admin("admin@localhost".parse().unwrap(), &key).await.unwrap();
-        let caller = runvoy.authenticate(Some(key.reveal()), RequestContext::internal()).await.unwrap();
+        let ports = Ports {
+            keys: Arc::new(MemoryKeyStore::default()),
+            executions: executions.clone(),
+            locks: locks.clone(),
+            audit: audit.clone(),
+            world: Arc::clone(&world),
+            clock: Arc::clone(&clock),
+        };
+        let (runvoy, caller) = ports.service().await;
         Self { runvoy, caller, world, clock, executions, audit, locks }
     }
 

@@ -9,7 +9,7 @@ use runvoy_core::clock::Clock as _;
 use runvoy_core::id::{IdPrefix, RequestId, Role};
 use runvoy_core::key::ApiKey;
 use runvoy_core::port::{
-    AuditKind, AuditLog, ExecutionStore, Executor as _, KeyStore as _, LockManager as _, TaskEvent, TaskExit,
+    AuditKind, AuditLog, ExecutionStore, Executor as _, KeyStore, LockManager, TaskEvent, TaskExit,
     TaskState, User,
 };
 use runvoy_core::state::{Reason, Status};
@@ -21,6 +21,38 @@ use runvoy_local::memory::{
 use runvoy_task::EndReason;
 
 use super::world::World;
+
+/// What a service is made of here, beside logs that stay empty and a registry of its own.
+pub(crate) struct Ports {
+    pub(crate) keys: Arc<dyn KeyStore>,
+    pub(crate) executions: Arc<dyn ExecutionStore>,
+    pub(crate) locks: Arc<dyn LockManager>,
+    pub(crate) audit: Arc<dyn AuditLog>,
+    pub(crate) world: Arc<World>,
+    pub(crate) clock: Arc<ManualClock>,
+}
+
+impl Ports {
+    /// The service, and its first admin.
+    pub(crate) async fn service(self) -> (Runvoy, Caller) {
+        let runvoy = Runvoy::builder()
+            .keys(self.keys)
+            .executions(self.executions)
+            .locks(self.locks)
+            .images(Arc::new(MemoryImageRegistry::default()))
+            .executor(self.world)
+            .logs(Arc::new(MemoryLogs::new(self.clock.clone())))
+            .audit(self.audit)
+            .authorizer(Arc::new(CedarAuthorizer::builtin()))
+            .clock(self.clock)
+            .build()
+            .unwrap();
+        let key = ApiKey::generate();
+        assert!(runvoy.bootstrap_admin("admin@localhost".parse().unwrap(), &key).await.unwrap());
+        let caller = runvoy.authenticate(Some(key.reveal()), RequestContext::internal()).await.unwrap();
+        (runvoy, caller)
+    }
+}
 
 pub(crate) struct Bench {
     pub(crate) runvoy: Runvoy,
@@ -41,21 +73,15 @@ impl Bench {
         let audit = Arc::new(MemoryAuditLog::default());
         let keys = Arc::new(MemoryKeyStore::default());
         let locks = Arc::new(MemoryLockManager::default());
-        let runvoy = Runvoy::builder()
-            .keys(keys.clone())
-            .executions(executions.clone())
-            .locks(locks.clone())
-            .images(Arc::new(MemoryImageRegistry::default()))
-            .executor(world.clone())
-            .logs(Arc::new(MemoryLogs::new(clock.clone())))
-            .audit(audit.clone())
-            .authorizer(Arc::new(CedarAuthorizer::builtin()))
-            .clock(clock.clone())
-            .build()
-            .unwrap();
-        let key = ApiKey::generate();
-        assert!(runvoy.bootstrap_admin("admin@localhost".parse().unwrap(), &key).await.unwrap());
-        let caller = runvoy.authenticate(Some(key.reveal()), RequestContext::internal()).await.unwrap();
+        let ports = Ports {
+            keys: keys.clone(),
+            executions: executions.clone(),
+            locks: locks.clone(),
+            audit: audit.clone(),
+            world: Arc::clone(&world),
+            clock: Arc::clone(&clock),
+        };
+        let (runvoy, caller) = ports.service().await;
         Self { runvoy, caller, world, clock, executions, audit, keys, locks }
     }
 

@@ -14,8 +14,8 @@ use crate::task_dir::{end, gate, layout};
 /// What is known besides what stands in the execution's directory.
 pub(super) struct Known<'a> {
     pub(super) boot_id: &'a str,
-    /// Whether this server is in the middle of starting it.
-    pub(super) is_starting: bool,
+    /// Whether this server has an agent of it, or is about to.
+    pub(super) has_child: bool,
     pub(super) now: Timestamp,
 }
 
@@ -62,7 +62,7 @@ fn before_the_gate(dir: &Path, id: ExecutionId, known: &Known<'_>) -> io::Result
     if !dir.try_exists()? {
         return Ok(TaskState::Gone);
     }
-    if known.is_starting || has_agent(dir, id)? {
+    if known.has_child || has_agent(dir, id)? {
         return Ok(TaskState::Pending);
     }
     // An agent may have passed the gate and died since that was looked at: the next look tells.

@@ -3,7 +3,6 @@
 mod describe;
 mod processes;
 mod start;
-mod starting;
 mod stop;
 mod user;
 
@@ -22,6 +21,7 @@ use futures_util::stream::BoxStream;
 use runvoy_core::clock::SharedClock;
 use runvoy_core::execution::TaskHandle;
 use runvoy_core::id::ExecutionId;
+use runvoy_core::in_flight::InFlight;
 use runvoy_core::limits;
 use runvoy_core::port::{
     Capabilities, Claim, Executor, ExecutorError, Reach, Refused, StartTask, TaskEvent, TaskState,
@@ -30,7 +30,6 @@ use runvoy_task::{GateState, Isolation, Network, RunAs};
 
 use self::describe::Known;
 use self::processes::Held;
-use self::starting::Starting;
 use crate::task_dir::follow::{Follower, Tasks};
 use crate::task_dir::layout::{self, execution_dir};
 use crate::task_dir::stops::Stops;
@@ -102,7 +101,9 @@ struct Shared {
     boot_id: String,
     clock: SharedClock,
     stops: Stops,
-    starting: Starting,
+    /// Agents of this server's own, those that it is about to start included. A process that has just become an agent does
+    /// not show yet what it is: its parent knows.
+    children: InFlight,
 }
 
 impl ProcessExecutor {
@@ -151,7 +152,7 @@ impl Shared {
             boot_id: processes::boot_id()?,
             clock,
             stops: Stops::default(),
-            starting: Starting::default(),
+            children: InFlight::default(),
         })
     }
 
@@ -161,7 +162,7 @@ impl Shared {
 
     fn describe(&self, id: ExecutionId) -> TaskState {
         let known =
-            Known { boot_id: &self.boot_id, is_starting: self.starting.contains(id), now: self.clock.now() };
+            Known { boot_id: &self.boot_id, has_child: self.children.contains(id), now: self.clock.now() };
         let state = describe::describe(&execution_dir(&self.root, id), id, &known);
         if matches!(state, TaskState::Exited(_) | TaskState::Gone) {
             self.stops.forget(id);
@@ -222,13 +223,14 @@ impl Executor for ProcessExecutor {
     }
 
     async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
-        let _starting = self.shared.starting.begin(task.id);
+        let child_guard = self.shared.children.begin(task.id);
         if let Some(prepared) = start::prepare(&self.shared, task).await? {
             self.follower.follow(task.id);
             let mut child = start::start(&self.shared, task, prepared).await?;
             let ended = async move {
                 // The agent has to be reaped; how it ended, its directory tells.
                 let _ = child.wait().await;
+                drop(child_guard);
             };
             self.follower.keep(task.id, ended.boxed());
         }

@@ -48,7 +48,9 @@ pub(super) fn must_reach(dir: &Path, user: &RunAs) -> io::Result<()> {
         };
         if user.uid != 0 && found.mode() & bit == 0 {
             let (uid, path) = (user.uid, ancestor.display());
-            return Err(io::Error::other(format!("user {uid} may not enter {path}; allow it (chmod +x)")));
+            return Err(io::Error::other(format!(
+                "user {uid} may not enter {path}; allow it with `chmod +x {path}`"
+            )));
         }
     }
     Ok(())

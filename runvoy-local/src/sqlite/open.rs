@@ -21,9 +21,7 @@ const READERS: usize = 2;
 const STATEMENTS: usize = 64;
 const BUSY: Duration = Duration::from_secs(5);
 /// A WAL that a burst made longer is cut back to this.
-const WAL_BYTES: i64 = 32 * 1024 * 1024;
-/// Pages of the WAL after which it is folded into the file: one that changes often is then written once.
-const WAL_PAGES: i64 = 4000;
+const WAL_BYTES: i64 = 16 * 1024 * 1024;
 const KEY_CHECK: &str = "master_key_check";
 
 /// Why a file's stores could not be opened. The file is as it was.
@@ -157,7 +155,6 @@ fn prepare(writer: &Connection) -> Result<(), OpenProblem> {
     writer.pragma_update(None, "secure_delete", true)?;
     writer.pragma_update(None, "temp_store", "MEMORY")?;
     writer.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
-    writer.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     Ok(())
 }
 

@@ -6,5 +6,4 @@ mod read;
 mod reveals;
 mod write;
 
-pub(crate) use outcomes::Telling;
 pub(crate) use reveals::Revealed;

@@ -1,51 +1,11 @@
 //! What became of each run, recorded once where nothing disturbs, and never not at all.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashSet;
 
 use crate::execution::Execution;
-use crate::id::ExecutionId;
 use crate::limits;
 use crate::port::{Action, AuditEvent, AuditKind, Resource};
 use crate::runvoy::{Error, Runvoy};
-
-/// Ends that this process is about to write down and to record.
-#[derive(Default)]
-pub(crate) struct Telling(Mutex<HashMap<ExecutionId, usize>>);
-
-/// Until this is dropped, nobody else in this process records the end.
-pub(crate) struct TellingGuard<'a> {
-    telling: &'a Telling,
-    id: ExecutionId,
-}
-
-impl Telling {
-    pub(crate) fn begin(&self, id: ExecutionId) -> TellingGuard<'_> {
-        *self.lock().entry(id).or_default() += 1;
-        TellingGuard { telling: self, id }
-    }
-
-    pub(crate) fn all(&self) -> HashSet<ExecutionId> {
-        self.lock().keys().copied().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ExecutionId, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for TellingGuard<'_> {
-    fn drop(&mut self) {
-        let mut telling = self.telling.lock();
-        if let Entry::Occupied(mut entry) = telling.entry(self.id) {
-            *entry.get_mut() -= 1;
-            if *entry.get() == 0 {
-                entry.remove();
-            }
-        }
-    }
-}
 
 impl Runvoy {
     /// Ended executions whose outcome is owed and of whom nobody in this process is at it.
