@@ -4,10 +4,15 @@ mod follow;
 mod list;
 mod locks;
 mod logs;
+mod mask;
 mod page;
 mod process;
 mod requests;
 mod shell;
+
+/// The text that the agent's own tests mask.
+#[path = "../../../runvoy-agent/tests/agent/corpus.rs"]
+mod corpus;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,6 +56,8 @@ pub(crate) enum Scenario {
     Idle,
     /// The memory of a busy agent
     Agent,
+    /// What masking costs the agent
+    Mask,
     /// `runvoy version`
     Version,
     /// All of these, one after the other
@@ -73,7 +80,7 @@ impl Setup {
 }
 
 impl Scenario {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Constant,
         Self::Status,
         Self::Run,
@@ -89,6 +96,7 @@ impl Scenario {
         Self::Start,
         Self::Idle,
         Self::Agent,
+        Self::Mask,
         Self::Version,
     ];
 
@@ -121,6 +129,7 @@ impl Scenario {
             Self::Start => process::start(setup),
             Self::Idle => process::idle(setup).await,
             Self::Agent => process::agent(setup).await,
+            Self::Mask => mask::mask(setup),
             Self::Version => process::version(setup),
             Self::All => Ok(Vec::new()),
         }

@@ -51,6 +51,11 @@ impl Finder {
         Ok(Self { automata, patterns, longest, firsts, pairs })
     }
 
+    /// What is looked for.
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = &[u8]> {
+        self.patterns.iter().map(Vec::as_slice)
+    }
+
     /// Length of the longest pattern.
     pub(crate) fn longest(&self) -> usize {
         self.longest

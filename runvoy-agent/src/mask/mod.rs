@@ -6,6 +6,7 @@
 
 mod finder;
 mod forms;
+mod skim;
 mod stream;
 mod unbroken;
 
@@ -14,6 +15,7 @@ use std::rc::Rc;
 use aho_corasick::BuildError;
 
 use finder::Finder;
+use skim::Skim;
 pub(crate) use stream::Masker;
 
 /// What stands in the log for a secret.
@@ -30,6 +32,8 @@ struct Finders {
     plain: Finder,
     /// Looks at the stream without its line breaks.
     base64: Finder,
+    /// Spares most of what is written the search for either.
+    skim: Option<Skim>,
 }
 
 impl Patterns {
@@ -40,8 +44,9 @@ impl Patterns {
         if forms.plain.is_empty() {
             return Ok(Self { finders: None, left_out });
         }
-        let finders = Finders { plain: Finder::new(forms.plain)?, base64: Finder::new(forms.base64)? };
-        Ok(Self { finders: Some(Rc::new(finders)), left_out })
+        let (plain, base64) = (Finder::new(forms.plain)?, Finder::new(forms.base64)?);
+        let skim = Skim::new(&plain, &base64);
+        Ok(Self { finders: Some(Rc::new(Finders { plain, base64, skim })), left_out })
     }
 
     /// Whether a secret was too short to be masked.

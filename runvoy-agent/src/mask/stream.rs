@@ -53,9 +53,15 @@ impl Masker {
 
     /// Masks the bytes that nothing to come can change; answers them, and from where on the rest is to be kept.
     pub(crate) fn process<'a>(&'a mut self, bytes: &'a [u8], at_end: bool) -> (&'a [u8], usize) {
-        self.unbroken.fill(bytes);
+        let skim = self.finders.skim.as_ref();
+        if self.covered == 0 && skim.is_some_and(|skim| !skim.suspects(bytes)) {
+            self.found.clear();
+            self.unbroken.fill_end(bytes, self.finders.base64.longest());
+        } else {
+            self.unbroken.fill(bytes);
+            self.find(bytes);
+        }
         let keep_from = if at_end { bytes.len() } else { self.unfinished_from(bytes) };
-        self.find(bytes);
         let done = self.done;
         let untouched = self.covered == 0 && self.found.first().is_none_or(|run| run.start >= keep_from);
         if untouched {

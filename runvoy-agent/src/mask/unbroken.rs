@@ -4,6 +4,8 @@
 #[derive(Default)]
 pub(crate) struct Unbroken {
     text: Vec<u8>,
+    /// So many bytes of the original were left out before it.
+    skipped: usize,
     /// For each break, in order, how many bytes of `text` stand before it.
     breaks: Vec<usize>,
 }
@@ -13,6 +15,7 @@ impl Unbroken {
     pub(crate) fn fill(&mut self, original: &[u8]) {
         self.text.clear();
         self.breaks.clear();
+        self.skipped = 0;
         let mut from = 0;
         for at in memchr::memchr2_iter(b'\n', b'\r', original) {
             self.text.extend_from_slice(original.get(from..at).unwrap_or_default());
@@ -22,6 +25,14 @@ impl Unbroken {
         self.text.extend_from_slice(original.get(from..).unwrap_or_default());
     }
 
+    /// Replaces the text by the end of `original`: at least its last `least` bytes that are no breaks.
+    pub(crate) fn fill_end(&mut self, original: &[u8], least: usize) {
+        let mut text = original.iter().enumerate().rev().filter(|(_, byte)| !is_break(**byte));
+        let from = text.nth(least).map_or(0, |(at, _)| at);
+        self.fill(original.get(from..).unwrap_or_default());
+        self.skipped = from;
+    }
+
     /// The text.
     pub(crate) fn text(&self) -> &[u8] {
         &self.text
@@ -29,6 +40,11 @@ impl Unbroken {
 
     /// Where the byte at `at` stands in the original; for the end, the original's end.
     pub(crate) fn original(&self, at: usize) -> usize {
-        at + self.breaks.partition_point(|before| *before <= at)
+        self.skipped + at + self.breaks.partition_point(|before| *before <= at)
     }
+}
+
+/// Whether a byte ends a line, or belongs to its end.
+pub(super) fn is_break(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
 }
