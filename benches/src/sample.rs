@@ -45,6 +45,7 @@ pub(crate) fn execution(user: &Email, number: u32) -> NewExecution {
         modified_by_request_id: request_id,
         log: None,
         lock: None,
+        secrets: Vec::new(),
     };
     let request = StartRequest {
         command: CommandLine::Shell(COMMAND.to_owned()),

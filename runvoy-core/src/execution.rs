@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Email, ExecutionId, LockName, ParseIdError, RequestId};
 use crate::locks::WhenHeld;
+use crate::secrets::{SecretUse, WantedSecret, note_use};
 use crate::state::{Reason, Status, allows};
 
 /// One command that somebody asked for: what stays of it for ever.
@@ -62,6 +63,9 @@ pub struct Execution {
     pub log: Option<LogSummary>,
     /// The lock it holds, waits for, or held.
     pub lock: Option<LockUse>,
+    /// The secrets it gets, and the versions that its tasks were given.
+    #[serde(default)]
+    pub secrets: Vec<SecretUse>,
 }
 
 impl Execution {
@@ -86,6 +90,7 @@ impl Execution {
         set(&mut self.log, patch.log.as_ref());
         set(&mut self.image_digest, patch.image_digest.as_ref());
         set(&mut self.lock, patch.lock.as_ref());
+        patch.secrets.iter().for_each(|given| note_use(&mut self.secrets, given));
         if let Some(at) = attempted_at {
             self.attempted_at = *at;
         }
@@ -136,6 +141,8 @@ pub struct Patch {
     pub image_digest: Option<String>,
     /// What became of its lock.
     pub lock: Option<LockUse>,
+    /// Secrets that a task is given, beside those of earlier tasks.
+    pub secrets: Vec<SecretUse>,
 }
 
 impl Patch {
@@ -313,6 +320,9 @@ pub struct Asked {
     /// Where the request came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
+    /// The secrets it is to get, never their values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<WantedSecret>,
 }
 
 impl fmt::Debug for StartRequest {

@@ -14,6 +14,7 @@ pub mod key;
 pub mod limits;
 pub mod locks;
 pub mod log;
+pub mod secrets;
 pub mod state;
 
 pub mod api;

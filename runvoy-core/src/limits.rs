@@ -13,6 +13,12 @@ pub const ENV_VARIABLES: usize = 100;
 pub const ENV_BYTES: usize = 32 * 1024;
 /// Most secrets of one run.
 pub const SECRETS: usize = 20;
+/// Most secrets that are kept.
+pub const STORED_SECRETS: usize = 2000;
+/// Largest value of a secret, in bytes.
+pub const SECRET_BYTES: usize = 8 * 1024;
+/// Longest description of a secret, in bytes.
+pub const SECRET_DESCRIPTION: usize = 1024;
 /// Most images that can be registered.
 pub const IMAGES: usize = 1000;
 /// CPU units of an image that is registered without (`wire-compat`).

@@ -130,6 +130,7 @@ impl Local {
             .executions(stores.execution_store())
             .locks(stores.lock_manager())
             .images(stores.image_registry())
+            .secrets(stores.secret_store())
             .audit(stores.audit_log())
             .checkpoint_key(checkpoint_key)
             .executor(executor)

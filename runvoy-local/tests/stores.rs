@@ -6,10 +6,11 @@
 mod memory {
     use std::sync::Arc;
 
-    use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager};
+    use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager, SecretStore};
     use runvoy_core::testing::Subject;
     use runvoy_local::memory::{
         MemoryAuditLog, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore, MemoryLockManager,
+        MemorySecretStore,
     };
 
     mod keys {
@@ -48,6 +49,15 @@ mod memory {
         runvoy_core::image_registry_suite!(make);
     }
 
+    mod secrets {
+        use super::*;
+
+        async fn make() -> Subject<dyn SecretStore> {
+            Subject::new(Arc::new(MemorySecretStore::new()))
+        }
+        runvoy_core::secret_store_suite!(make);
+    }
+
     mod audit {
         use super::*;
 
@@ -63,7 +73,7 @@ mod sqlite {
     use std::path::Path;
     use std::sync::Arc;
 
-    use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager};
+    use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager, SecretStore};
     use runvoy_core::testing::Subject;
     use runvoy_local::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 
@@ -113,6 +123,15 @@ mod sqlite {
             subject(SqliteStores::image_registry)
         }
         runvoy_core::image_registry_suite!(make);
+    }
+
+    mod secrets {
+        use super::*;
+
+        async fn make() -> Subject<dyn SecretStore> {
+            subject(SqliteStores::secret_store)
+        }
+        runvoy_core::secret_store_suite!(make);
     }
 
     mod audit {

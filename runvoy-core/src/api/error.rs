@@ -33,6 +33,10 @@ pub mod code {
     pub const INVALID_QUERY: &str = "invalid_request";
     /// There is no such thing.
     pub const NOT_FOUND: &str = "NOT_FOUND";
+    /// There is no such secret.
+    pub const SECRET_NOT_FOUND: &str = "SECRET_NOT_FOUND";
+    /// A secret has that name already.
+    pub const SECRET_ALREADY_EXISTS: &str = "SECRET_ALREADY_EXISTS";
     /// It is there already, or was used, or must stay as it is.
     pub const CONFLICT: &str = "CONFLICT";
     /// The path is known, the method is not.

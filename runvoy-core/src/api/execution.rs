@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::HolderData;
+use super::{HolderData, SecretUseData};
 use crate::execution::{Execution, LockUse};
 use crate::id::{Email, ExecutionId, LockName, RequestId, Role};
 use crate::state::{Reason, Status};
@@ -228,6 +228,10 @@ pub struct ExecutionRecord {
     /// Who holds the lock it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<HolderData>,
+    /// The secrets that it gets. Of one name there are several where a start was tried again after the secret had
+    /// changed: the command was given one of these versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretUseData>,
     /// Events in its log, once that is whole.
     pub log_events: Option<u64>,
     /// Bytes in its log.
@@ -270,6 +274,7 @@ impl ExecutionRecord {
             lock: record.lock.as_ref().map(LockUseData::from),
             position: None,
             holder: None,
+            secrets: record.secrets.iter().map(SecretUseData::from).collect(),
             log_events: log.map(|log| log.events),
             log_bytes: log.map(|log| log.bytes),
             log_replacements: log.map(|log| log.replacements),

@@ -8,6 +8,7 @@ mod image;
 mod lock;
 mod log;
 mod run;
+mod secret;
 mod trace;
 mod user;
 mod why;
@@ -28,6 +29,10 @@ pub use lock::{HolderData, LockData, LocksAnswer, ReleaseAnswer, WaiterData};
 pub use log::StreamEvent;
 pub use log::{BlockData, EndData, GapData, LogPageAnswer, LogsAnswer, StatusData, sse};
 pub use run::{Command, RunAnswer, RunRequest};
+pub use secret::{
+    CreateSecretRequest, SecretAnswer, SecretData, SecretDone, SecretUseData, SecretsAnswer,
+    UpdateSecretRequest,
+};
 pub use trace::{NamedImage, NamedResource, RelatedResources, TraceAnswer, TraceEvent};
 pub use user::{
     ClaimAnswer, CreateUserRequest, InvitationAnswer, RevokeAnswer, RevokeUserRequest, RotateUserRequest,

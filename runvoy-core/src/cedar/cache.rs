@@ -7,8 +7,9 @@ use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 
 use super::slice::SliceKey;
-use crate::id::{Email, ExecutionId, LockName, SecretName};
+use crate::id::{Email, ExecutionId, LockName};
 use crate::port::{Decision, Resource, RunContext};
+use crate::secrets::WantedSecret;
 
 /// Bytes of keys that are kept. A command can be 64 KiB, so counting entries would bound nothing.
 const BYTES: u64 = 8 * 1024 * 1024;
@@ -76,7 +77,7 @@ struct OwnedRun {
     command: Box<str>,
     image: Option<Box<str>>,
     lock: Option<LockName>,
-    secrets: Box<[SecretName]>,
+    secrets: Box<[WantedSecret]>,
     git_repo: Option<Box<str>>,
     address: Option<IpAddr>,
     hour: u8,
@@ -157,7 +158,7 @@ impl Weighter<Key, Decision> for Weight {
     fn weight(&self, key: &Key, _: &Decision) -> u64 {
         let run = key.run.as_ref().map_or(0, |run| {
             let texts = [&run.image, &run.git_repo].into_iter().flatten().map(|text| text.len());
-            run.command.len() + texts.sum::<usize>() + run.secrets.len() * 32
+            run.command.len() + texts.sum::<usize>() + run.secrets.len() * 128
         });
         let owners: usize = key.owners.iter().map(|owner| 32 + owner.as_str().len()).sum();
         ENTRY_BYTES + (key.user.as_str().len() + owners + run) as u64

@@ -169,7 +169,8 @@ fn run_context(run: RunContext<'_>) -> Result<Context, AuthorizerError> {
         let text = text.map(|text| RestrictedExpression::new_string(text.to_owned()));
         pairs.extend(text.map(|text| (name.to_owned(), text)));
     }
-    let secrets = run.secrets.iter().map(|name| RestrictedExpression::new_string(name.as_str().to_owned()));
+    let secrets = run.secrets.iter().map(|secret| secret.name.as_str().to_owned());
+    let secrets = secrets.map(RestrictedExpression::new_string);
     pairs.push(("secrets".to_owned(), RestrictedExpression::new_set(secrets)));
     if let Some(address) = run.address {
         // A dual-stack socket shows IPv4 peers as `::ffff:a.b.c.d`, which no policy means and the engine does not read.

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::CedarAuthorizer;
 use crate::id::{Email, ExecutionId, LockName, Role, SecretName};
 use crate::port::{Action, Authorizer, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext};
+use crate::secrets::WantedSecret;
 
 const USERS: [&str; 3] = ["a@acme.test", "b@acme.test", "c@other.test"];
 const COMMANDS: [&str; 3] = ["terraform apply", "terraform plan", "ls"];
@@ -135,7 +136,7 @@ struct Run {
     command: &'static str,
     image: Option<&'static str>,
     lock: Option<LockName>,
-    secrets: Vec<SecretName>,
+    secrets: Vec<WantedSecret>,
     git_repo: Option<&'static str>,
     address: Option<IpAddr>,
     hour: u8,
@@ -168,7 +169,7 @@ fn run() -> impl Strategy<Value = Run> {
         prop::sample::select(&COMMANDS[..]),
         prop::option::of(prop::sample::select(&["alpine", "debian"][..])),
         prop::option::of(name().prop_map(|name| name.parse().unwrap())),
-        prop::collection::vec(name().prop_map(|name| name.parse().unwrap()), 0..2),
+        prop::collection::vec(name().prop_map(|name| WantedSecret::named(name.parse().unwrap())), 0..2),
         prop::option::of(prop::sample::select(&REPOS[..])),
         prop::option::of(address),
         prop::sample::select(&[0, 5, 6, 23][..]),
@@ -209,7 +210,7 @@ impl Asked {
             run.hour = 23 - run.hour;
             run.lock = run.lock.as_ref().map(|lock| other(lock.as_str()).parse().unwrap());
             for secret in &mut run.secrets {
-                *secret = other(secret.as_str()).parse().unwrap();
+                secret.name = other(secret.name.as_str()).parse().unwrap();
             }
         }
         twin
@@ -291,7 +292,7 @@ impl Thing {
 
 impl Run {
     fn described(&self) -> serde_json::Value {
-        let mut context = json!({"command": self.command, "hour": self.hour, "secrets": self.secrets});
+        let mut context = json!({"command": self.command, "hour": self.hour, "secrets": self.secrets.iter().map(|secret| &secret.name).collect::<Vec<_>>()});
         let lock = self.lock.as_ref().map(LockName::as_str);
         for (name, text) in [("image", self.image), ("lock", lock), ("git_repo", self.git_repo)] {
             if let Some(text) = text {

@@ -95,6 +95,14 @@ impl From<Error> for ApiError {
             Error::NotFound { what } => {
                 Self::new(StatusCode::NOT_FOUND, "not found", Some(code::NOT_FOUND), Some(what.clone()))
             }
+            Error::SecretNotFound { .. } => {
+                let details = Some(error.to_string());
+                Self::new(StatusCode::NOT_FOUND, "not found", Some(code::SECRET_NOT_FOUND), details)
+            }
+            Error::SecretExists { .. } => {
+                let details = Some(error.to_string());
+                Self::new(StatusCode::CONFLICT, "conflict", Some(code::SECRET_ALREADY_EXISTS), details)
+            }
             Error::Conflict { message } => {
                 Self::new(StatusCode::CONFLICT, "conflict", Some(code::CONFLICT), Some(message.clone()))
             }

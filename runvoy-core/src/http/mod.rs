@@ -15,6 +15,7 @@ mod people;
 mod query;
 mod request_log;
 mod run;
+mod secrets;
 mod stream;
 mod trace;
 mod why;
@@ -49,6 +50,7 @@ pub fn router(runvoy: Runvoy) -> Router {
             get(images::get_image).put(images::put_image).delete(images::delete_image),
         )
         .route("/locks/", get(locks::list_locks))
+        .route("/secrets/", get(secrets::list_secrets).post(secrets::post_secret))
         .route("/users/", get(people::list_users))
         .with_state(runvoy.clone());
     Router::new()
@@ -101,6 +103,8 @@ fn page() -> OpenApiRouter<Runvoy> {
         .routes(routes!(images::list_images))
         .routes(routes!(images::register_image))
         .routes(routes!(images::get_image, images::put_image, images::delete_image))
+        .routes(routes!(secrets::list_secrets, secrets::post_secret))
+        .routes(routes!(secrets::get_secret, secrets::put_secret, secrets::delete_secret))
         .routes(routes!(locks::list_locks))
         .routes(routes!(locks::get_lock, locks::delete_lock))
         .routes(routes!(logs::get_logs))

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{BoxError, LoadedPolicies};
 use crate::id::{Email, ExecutionId, LockName, ParseIdError, Role, SecretName};
+use crate::secrets::WantedSecret;
 
 /// Something that somebody may be allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -227,7 +228,7 @@ pub struct RunContext<'a> {
     /// The lock it is to hold.
     pub lock: Option<&'a LockName>,
     /// The secrets it is to get.
-    pub secrets: &'a [SecretName],
+    pub secrets: &'a [WantedSecret],
     /// The git repository it is to run on.
     pub git_repo: Option<&'a str>,
     /// Where the request comes from.

@@ -11,6 +11,7 @@ use runvoy_task::{EndReason, GitWorkspace, PhaseTiming};
 use super::BoxError;
 use crate::execution::{LogSummary, StartRequest, TaskHandle};
 use crate::id::{Email, ExecutionId};
+use crate::secrets::SecretValue;
 
 /// What an executor can do. The service refuses a request for what is missing before any effect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct StartTask {
     pub id: ExecutionId,
     /// What to run, and for how long.
     pub request: StartRequest,
+    /// Secrets, by the variables that carry them, under the caller's variables: one of the same name hides its secret.
+    pub secrets: BTreeMap<String, SecretValue>,
     /// The variables that Runvoy itself sets, over the caller's.
     pub reserved_env: BTreeMap<String, String>,
     /// What is put into the working directory first.

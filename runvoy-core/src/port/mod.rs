@@ -14,6 +14,7 @@ mod lock_manager;
 mod log_source;
 mod policies;
 mod resource;
+mod secret_store;
 mod store_error;
 mod trace_log;
 
@@ -36,5 +37,6 @@ pub use lock_manager::LockManager;
 pub use log_source::{LogEnd, LogError, LogItem, LogPage, LogSource, ReadLimit};
 pub use policies::{LoadedPolicies, LoadedPolicy, PolicyEffect};
 pub use resource::ResourceKind;
+pub use secret_store::{SecretCreated, SecretStore};
 pub use store_error::{BoxError, StoreError};
 pub use trace_log::{TraceLevel, TraceLine, TraceLog};

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::standing::Standing;
-use super::{Error, Runvoy, Unauthenticated};
+use super::{Error, Runvoy, Unauthenticated, secrets};
 use crate::id::{Email, RequestId, Role};
 use crate::key::ApiKey;
 use crate::port::{
     Action, AuditEvent, AuditKind, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext, User,
 };
+use crate::secrets::WantedSecret;
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +147,11 @@ impl Runvoy {
     ) -> Result<Granted, Error> {
         let granted = self.authorize(caller, Action::Run, Resource::System, Some(context)).await?;
         for (action, resource) in what_a_run_uses(&context) {
-            self.authorize(caller, action, resource, Some(context)).await?;
+            let seen = self.as_seen(caller, action, resource, Some(context)).await?;
+            self.authorize(caller, action, seen, Some(context)).await?;
+            if let Resource::Secret { name, owners: [] } = seen {
+                return Err(secrets::unknown_to_run(name));
+            }
         }
         Ok(granted)
     }
@@ -184,7 +189,7 @@ impl Runvoy {
         Ok(())
     }
 
-    fn event(
+    pub(super) fn event(
         &self,
         caller: &Caller,
         kind: AuditKind,
@@ -209,7 +214,9 @@ impl Runvoy {
 pub(crate) fn what_a_run_uses<'a>(context: &RunContext<'a>) -> impl Iterator<Item = (Action, Resource<'a>)> {
     let owners = context.image_owners;
     let image = context.image.map(|name| (Action::UseImage, Resource::Image { name, owners }));
-    let secret = |name| (Action::UseSecret, Resource::Secret { name, owners: &[] });
+    let secret = |secret: &'a WantedSecret| {
+        (Action::UseSecret, Resource::Secret { name: &secret.name, owners: &secret.owners })
+    };
     let lock = context.lock.map(|name| (Action::UseLock, Resource::Lock(name)));
     image.into_iter().chain(context.secrets.iter().map(secret)).chain(lock)
 }

@@ -8,7 +8,8 @@ use crate::audit::CheckpointKey;
 use crate::clock::{SharedClock, SystemClock};
 use crate::in_flight::InFlight;
 use crate::port::{
-    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource, TraceLog,
+    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource,
+    SecretStore, TraceLog,
 };
 
 /// Puts a service together. Setters store, [`build`](Self::build) checks.
@@ -18,6 +19,7 @@ pub struct Builder {
     executions: Option<Arc<dyn ExecutionStore>>,
     locks: Option<Arc<dyn LockManager>>,
     images: Option<Arc<dyn ImageRegistry>>,
+    secrets: Option<Arc<dyn SecretStore>>,
     executor: Option<Arc<dyn Executor>>,
     logs: Option<Arc<dyn LogSource>>,
     audit: Option<Arc<dyn AuditLog>>,
@@ -58,6 +60,12 @@ impl Builder {
     /// Registered images; without them nothing runs where the executor has images.
     pub fn images(mut self, images: Arc<dyn ImageRegistry>) -> Self {
         self.images = Some(images);
+        self
+    }
+
+    /// Secrets; without them runs that name some are refused.
+    pub fn secrets(mut self, secrets: Arc<dyn SecretStore>) -> Self {
+        self.secrets = Some(secrets);
         self
     }
 
@@ -118,6 +126,7 @@ impl Builder {
                 executions: self.executions.ok_or(missing("an execution store", "executions"))?,
                 locks: self.locks.ok_or(missing("a lock manager", "locks"))?,
                 images: self.images,
+                secrets: self.secrets,
                 executor: self.executor.ok_or(missing("an executor", "executor"))?,
                 logs: self.logs.ok_or(missing("a log source", "logs"))?,
                 audit: self.audit.ok_or(missing("an audit log", "audit"))?,

@@ -11,6 +11,7 @@ use crate::id::{Email, ExecutionId, LockName, SecretName};
 use crate::images::find;
 use crate::limits;
 use crate::port::{Action, Decision, LoadedPolicies, Resource, ResourceKind, RunContext};
+use crate::secrets::WantedSecret;
 
 /// What somebody may do, and which policy says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ struct Run {
     image: Option<String>,
     image_owners: Vec<Email>,
     lock: Option<LockName>,
-    secrets: Vec<SecretName>,
+    secrets: Vec<WantedSecret>,
     git_repo: Option<String>,
     address: Option<IpAddr>,
     hour: u8,
@@ -127,7 +128,9 @@ impl Run {
         match target {
             Target::Lock(name) => run.lock = Some(name.clone()),
             Target::Image(name) => run.image = Some(name.clone()),
-            Target::Secret(name) if !run.secrets.contains(name) => run.secrets.push(name.clone()),
+            Target::Secret(name) if run.secrets.iter().all(|secret| secret.name != *name) => {
+                run.secrets.push(WantedSecret::named(name.clone()));
+            }
             _ => {}
         }
         Ok(Some(run))
@@ -156,7 +159,8 @@ impl Run {
         };
         let text = |text: Option<String>| text.filter(|text| !text.is_empty());
         let lock = text(asked.lock).map(|name| name.parse()).transpose().map_err(Error::parse("lock"))?;
-        let secrets = asked.secrets.iter().map(|name| name.parse()).collect::<Result<_, _>>();
+        let secrets = asked.secrets.iter().map(|name| name.parse().map(WantedSecret::named));
+        let secrets = secrets.collect::<Result<_, _>>();
         let secrets = secrets.map_err(Error::parse("secrets"))?;
         let (image, git_repo) = (text(asked.image), text(asked.git_repo));
         Ok(Self { command, image, image_owners: Vec::new(), lock, secrets, git_repo, address, hour })
@@ -179,16 +183,20 @@ impl Run {
 impl Runvoy {
     /// Whether the caller may do something, decided as the real thing would be. Nothing is done, and nothing recorded.
     ///
-    /// Of an execution that the caller may neither see nor act upon the answer is the one for an execution that does
-    /// not exist: asking tells nobody which there are.
+    /// Of an execution or a secret that the caller may neither see nor act upon the answer is the one for what does not
+    /// exist: asking tells nobody which there are.
     pub async fn can_i(&self, caller: &Caller, asked: AuthzCheck) -> Result<CanI, Error> {
         let mut question = Question::parse(asked, caller, self.inner.clock.now())?;
-        let owners = self.know_images(&mut question).await?;
+        let mut owners = self.know_images(&mut question).await?;
+        owners.extend(self.know_secrets(&mut question).await?);
         let run = question.run.as_ref().map(Run::context);
         match (&question.target, question.action) {
             (Target::Execution(id), action) => self.about_execution(caller, action, *id).await,
             (_, Action::Run) => self.about_run(caller, run).await,
-            (target, action) => self.ask(caller, action, target.resource(&owners), run).await,
+            (target, action) => {
+                let seen = self.as_seen(caller, action, target.resource(&owners), run).await?;
+                self.ask(caller, action, seen, run).await
+            }
         }
     }
 
@@ -209,6 +217,15 @@ impl Runvoy {
         let Some(image) = find(&images, name) else { return Ok(Vec::new()) };
         name.clone_from(&image.image);
         Ok(image.owned_by.clone())
+    }
+
+    /// Finds out whose the secrets are that a run names. The owners of the one that is asked about.
+    async fn know_secrets(&self, question: &mut Question) -> Result<Vec<Email>, Error> {
+        if let Some(run) = &mut question.run {
+            self.look_up_secrets(&mut run.secrets).await?;
+        }
+        let Target::Secret(name) = &question.target else { return Ok(Vec::new()) };
+        Ok(self.stored_secret(name).await?.map(|secret| secret.owned_by).unwrap_or_default())
     }
 
     /// What the authorizer decides by.
@@ -235,7 +252,8 @@ impl Runvoy {
         let answer = self.ask(caller, Action::Run, Resource::System, run).await?;
         if answer.is_allowed() {
             for (action, resource) in what_a_run_uses(&context) {
-                let used = self.ask(caller, action, resource, run).await?;
+                let seen = self.as_seen(caller, action, resource, run).await?;
+                let used = self.ask(caller, action, seen, run).await?;
                 if !used.is_allowed() {
                     return Ok(used);
                 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::id::{LockName, ParseIdError};
+use crate::id::{LockName, ParseIdError, SecretName};
 use crate::locks::Holder;
 use crate::port::{
     Action, AuthorizerError, BoxError, ExecutorError, LiveScope, LogError, PolicyId, StoreError,
@@ -44,6 +44,18 @@ pub enum Error {
     Conflict {
         /// What is in the way, and what to do about it.
         message: String,
+    },
+    /// There is no such secret, or none that the caller may know of.
+    #[error("secret `{name}` not found")]
+    SecretNotFound {
+        /// The name.
+        name: SecretName,
+    },
+    /// A secret has that name already.
+    #[error("a secret `{name}` exists already; `runvoy secrets update {name}` changes it")]
+    SecretExists {
+        /// The name.
+        name: SecretName,
     },
     /// The idempotency key stands for another request.
     #[error("the idempotency key was used with a different request")]

@@ -347,8 +347,7 @@ pub(crate) fn run_context<'a>(
         image: request.asked.image.as_deref(),
         image_owners: &request.asked.image_owners,
         lock,
-        // Requests that name them are refused before this.
-        secrets: &[],
+        secrets: &request.asked.secrets,
         git_repo: None,
         address: request.asked.address,
         hour: hour(now),

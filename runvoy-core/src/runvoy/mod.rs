@@ -9,6 +9,7 @@ mod claims;
 mod config;
 mod error;
 mod follow;
+mod hand_out;
 mod images;
 mod keys;
 mod kill;
@@ -23,6 +24,7 @@ mod rates;
 mod read;
 mod reconcile;
 mod run;
+mod secrets;
 mod standing;
 mod start;
 mod task_event;
@@ -62,7 +64,8 @@ use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;
 use crate::in_flight::InFlight;
 use crate::port::{
-    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource, TraceLog,
+    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource,
+    SecretStore, TraceLog,
 };
 
 /// The service: every operation that a front-end offers.
@@ -79,6 +82,7 @@ struct Inner {
     executions: Arc<dyn ExecutionStore>,
     locks: Arc<dyn LockManager>,
     images: Option<Arc<dyn ImageRegistry>>,
+    secrets: Option<Arc<dyn SecretStore>>,
     executor: Arc<dyn Executor>,
     logs: Arc<dyn LogSource>,
     audit: Arc<dyn AuditLog>,

@@ -12,6 +12,7 @@ use crate::execution::{Execution, StartRequest};
 use crate::id::{ExecutionId, ParseIdError};
 use crate::limits;
 use crate::port::{Action, Created, Idempotency, LiveLimits, NewExecution, Resource, StoreError};
+use crate::secrets::SecretUse;
 use crate::state::Status;
 
 /// What makes a repeated run safe: 1 to 255 visible ASCII characters, scoped to its user.
@@ -56,15 +57,18 @@ impl Runvoy {
         let now = self.inner.clock.now();
         run.start.asked.address = caller.context.address;
         let image = self.choose_image(&mut run).await?;
+        let variables = self.look_up_secrets(&mut run.start.asked.secrets).await?;
         let lock = run.lock.as_ref().map(|lock| &lock.name);
         let context = run_context(&run.command, &run.start, lock, now);
         let granted = self.authorize_run(caller, context).await?;
+        validate::one_secret_each(variables)?;
         self.admit().await?;
 
         let mut new = self.new_execution(caller, &run, idempotency, now);
         new.record.image_id = image;
         let resource = Resource::Execution { id: new.record.id, owners: &[] }.to_string();
         self.record(granted, Some(resource), Some(&run.command)).await?;
+        self.record_secret_uses(caller, &new.record).await?;
         self.although_the_caller_goes(self.clone().begin(new)).await
     }
 
@@ -178,6 +182,7 @@ impl Runvoy {
             modified_by_request_id: caller.context.request_id,
             log: None,
             lock: run.lock.clone(),
+            secrets: run.start.asked.secrets.iter().map(SecretUse::of).collect(),
         };
         NewExecution {
             record,

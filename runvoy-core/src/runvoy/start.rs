@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::hand_out::{self, HandOut};
 use super::{Error, Runvoy};
 use crate::execution::{Execution, Patch, StartRequest};
 use crate::id::ExecutionId;
@@ -15,7 +16,17 @@ impl Runvoy {
     /// An executor that cannot be reached leaves the execution STARTING, for [`reconcile`](Runvoy::reconcile) to try
     /// again. One that refuses for good ends it, once the start gate is closed.
     pub(crate) async fn start(&self, record: &Execution, request: StartRequest) -> Result<Execution, Error> {
-        let task = self.task(record, request);
+        let given = match self.hand_out(record, &request).await {
+            Ok(HandOut::Given(given)) => given,
+            Ok(HandOut::Refused(refusal)) => return self.give_up_start(record.id, &refusal).await,
+            Ok(HandOut::Overtaken(record)) => return Ok(*record),
+            Err(error) => {
+                tracing::warn!(execution.id = %record.id, error = %crate::runvoy::error_chain(&error), "task not started yet");
+                return Ok(record.clone());
+            }
+        };
+        let mut task = self.task(record, request);
+        hand_out::put_into(&mut task, given);
         match self.inner.executor.start(&task).await {
             Ok(None) => Ok(record.clone()),
             Ok(Some(handle)) => {
@@ -150,6 +161,7 @@ impl Runvoy {
         StartTask {
             id: record.id,
             request,
+            secrets: BTreeMap::new(),
             reserved_env,
             workspace: None,
             mask: Vec::new(),

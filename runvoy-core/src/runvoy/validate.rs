@@ -6,13 +6,17 @@ use runvoy_task::CommandLine;
 use sha2::{Digest, Sha256};
 
 use super::{Config, Error, quote};
-use crate::api::{ChangeImageRequest, DEFAULT_PLATFORM, MannerRequest, RegisterImageRequest, RunRequest};
+use crate::api::{
+    ChangeImageRequest, CreateSecretRequest, DEFAULT_PLATFORM, MannerRequest, RegisterImageRequest,
+    RunRequest, UpdateSecretRequest,
+};
 use crate::execution::{Asked, Container, LockUse, StartRequest, StopSignal};
-use crate::id::{LockName, is_variable_name};
+use crate::id::{LockName, SecretName, is_variable_name};
 use crate::images::{ImageChange, ImageSettings};
 use crate::limits;
 use crate::locks::WhenHeld;
 use crate::port::Capabilities;
+use crate::secrets::{SecretValue, WantedSecret};
 
 /// Variables that Runvoy itself sets.
 const RESERVED: [&str; 5] =
@@ -50,7 +54,11 @@ pub(crate) fn run(request: RunRequest, config: &Config, can: &Capabilities) -> R
         Some(name) => Some(name.parse::<StopSignal>().map_err(Error::parse("stop_signal"))?),
     };
     let lock = lock(request.lock.as_deref(), request.on_lock_held.as_deref(), request.max_wait)?;
-    let asked = Asked { image: request.image.filter(|image| !image.is_empty()), ..Asked::default() };
+    let asked = Asked {
+        image: request.image.filter(|image| !image.is_empty()),
+        secrets: secrets(&request.secrets)?,
+        ..Asked::default()
+    };
     let network = request.network.filter(|network| can.images && !network.is_empty());
     let container = Container {
         cpu: request.cpu.map(|units| within("cpu", "units", units, limits::CPU_UNITS)).transpose()?,
@@ -68,6 +76,83 @@ pub(crate) fn run(request: RunRequest, config: &Config, can: &Capabilities) -> R
     };
     at_most("args", command.len(), limits::QUOTED_COMMAND_BYTES)?;
     Ok(ValidRun { command, lock, network, fingerprint: Sha256::digest(&canonical).into(), start })
+}
+
+/// The secrets that a run names, each once.
+fn secrets(names: &[String]) -> Result<Vec<WantedSecret>, Error> {
+    let mut wanted = Vec::new();
+    for name in names {
+        let secret = WantedSecret::named(name.parse().map_err(Error::parse("secrets"))?);
+        if !wanted.contains(&secret) {
+            wanted.push(secret);
+        }
+    }
+    if wanted.len() > limits::SECRETS {
+        let (most, these) = (limits::SECRETS, wanted.len());
+        return Err(Error::invalid("secrets", format!("at most {most}, these are {these}")));
+    }
+    Ok(wanted)
+}
+
+/// Refuses two secrets of one run that go into the same variable.
+pub(crate) fn one_secret_each(variables: Vec<(String, SecretName)>) -> Result<(), Error> {
+    let mut known = BTreeMap::new();
+    for (variable, name) in variables {
+        if let Some(other) = known.insert(variable.clone(), name.clone()) {
+            let message = format!(
+                "`{other}` and `{name}` both go into `{variable}`; name one of them, or change its key name"
+            );
+            return Err(Error::invalid("secrets", message));
+        }
+    }
+    Ok(())
+}
+
+/// What a new secret is made of: its variable, what it is for, what it holds.
+pub(crate) fn new_secret(request: &CreateSecretRequest) -> Result<(String, String, SecretValue), Error> {
+    if request.value.is_empty() {
+        return Err(Error::invalid("value", "is required"));
+    }
+    let description = request.description.clone().unwrap_or_default();
+    Ok((key_name(&request.key_name)?, secret_text(description)?, secret_value(&request.value)?))
+}
+
+/// What is to be otherwise with a secret; what is empty counts as absent.
+#[expect(clippy::type_complexity, reason = "three parts of one body")]
+pub(crate) fn changed_secret(
+    request: &UpdateSecretRequest,
+) -> Result<(Option<String>, Option<String>, Option<SecretValue>), Error> {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    Ok((
+        given(&request.key_name).map(|name| key_name(&name)).transpose()?,
+        given(&request.description).map(secret_text).transpose()?,
+        request.value.as_deref().filter(|text| !text.is_empty()).map(secret_value).transpose()?,
+    ))
+}
+
+fn key_name(name: &str) -> Result<String, Error> {
+    if name.len() > limits::NAME || !is_variable_name(name) {
+        let most = limits::NAME;
+        let message = format!("a variable's name has 1 to {most} letters, digits and `_`, no digit in front");
+        return Err(Error::invalid("key_name", message));
+    }
+    if RESERVED.contains(&name) {
+        return Err(Error::invalid("key_name", format!("`{name}` is set by Runvoy itself")));
+    }
+    Ok(name.to_owned())
+}
+
+fn secret_text(description: String) -> Result<String, Error> {
+    at_most("description", description.len(), limits::SECRET_DESCRIPTION)?;
+    Ok(description)
+}
+
+fn secret_value(value: &str) -> Result<SecretValue, Error> {
+    at_most("value", value.len(), limits::SECRET_BYTES)?;
+    if value.contains('\0') {
+        return Err(Error::invalid("value", "must not contain a NUL byte"));
+    }
+    Ok(SecretValue::new(value))
 }
 
 fn lock(
@@ -102,7 +187,6 @@ fn lock(
 fn refuse_unsupported(request: &RunRequest, can: &Capabilities) -> Result<(), Error> {
     let given = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
     let lacking = [
-        ("secrets", !request.secrets.is_empty(), "this server has no secret store"),
         ("git_repo", given(&request.git_repo), "this server cannot prepare a git workspace"),
         ("code", given(&request.code), "this server has no code store"),
         ("cpu", request.cpu.is_some() && !can.resources, "this server's executor does not limit cpu"),

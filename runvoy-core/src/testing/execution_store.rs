@@ -120,6 +120,7 @@ pub fn some_execution() -> Execution {
         modified_by_request_id: request,
         log: None,
         lock: None,
+        secrets: Vec::new(),
     }
 }
 

@@ -61,6 +61,7 @@ pub fn task(id: ExecutionId, command: impl Into<String>) -> StartTask {
             container: Container::default(),
             asked: Asked::default(),
         },
+        secrets: BTreeMap::new(),
         reserved_env: BTreeMap::from([("RUNVOY_EXECUTION_ID".to_owned(), id.to_string())]),
         workspace: None,
         mask: Vec::new(),

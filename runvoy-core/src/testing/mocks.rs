@@ -12,7 +12,7 @@ use crate::account::{Account, ClaimOutcome, KeyExpiry, NewClaim};
 use crate::audit::{AuditRecord, Checkpoint, Head};
 use crate::claim::HashedToken;
 use crate::execution::{Execution, Patch, StartRequest, TaskHandle};
-use crate::id::{Email, ExecutionId, IdPrefix, LockName, RequestId, Role};
+use crate::id::{Email, ExecutionId, IdPrefix, LockName, RequestId, Role, SecretName};
 use crate::images::{Image, ImageAnswer, ImageCommand};
 use crate::key::HashedKey;
 use crate::locks::{LockAnswer, LockCommand, LockDocument};
@@ -20,9 +20,10 @@ use crate::log::Cursor;
 use crate::port::{
     Action, AuditEvent, AuditLog, Authorizer, AuthorizerError, AuthzRequest, Capabilities, Claim, Created,
     Decision, ExecutionStore, Executor, ExecutorError, ImageRegistry, KeyRecord, KeyStore, ListQuery,
-    LockManager, LogError, LogPage, LogSource, NewExecution, Page, Principal, ReadLimit, StartTask,
-    StoreError, TaskEvent, TaskState, TraceLine, TraceLog, Transition, User,
+    LockManager, LogError, LogPage, LogSource, NewExecution, Page, Principal, ReadLimit, SecretCreated,
+    SecretStore, StartTask, StoreError, TaskEvent, TaskState, TraceLine, TraceLog, Transition, User,
 };
+use crate::secrets::{Secret, SecretChange, SecretValue};
 use crate::state::Status;
 
 mock! {
@@ -83,6 +84,30 @@ mock! {
     impl ImageRegistry for ImageRegistry {
         async fn command(&self, command: ImageCommand) -> Result<ImageAnswer, StoreError>;
         async fn list(&self) -> Result<Arc<[Image]>, StoreError>;
+    }
+}
+
+mock! {
+    /// A secret store that does what a test tells it.
+    pub SecretStore {}
+
+    #[async_trait]
+    impl SecretStore for SecretStore {
+        async fn create(&self, secret: Secret, value: SecretValue) -> Result<SecretCreated, StoreError>;
+        async fn get(&self, name: &SecretName) -> Result<Option<Secret>, StoreError>;
+        async fn list(&self) -> Result<Vec<Secret>, StoreError>;
+        async fn reveal(
+            &self,
+            name: &SecretName,
+            made_by: RequestId,
+        ) -> Result<Option<(Secret, SecretValue)>, StoreError>;
+        async fn update(
+            &self,
+            name: &SecretName,
+            made_by: RequestId,
+            change: SecretChange,
+        ) -> Result<Option<Secret>, StoreError>;
+        async fn delete(&self, name: &SecretName, made_by: RequestId) -> Result<Option<Secret>, StoreError>;
     }
 }
 

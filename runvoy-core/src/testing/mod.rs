@@ -19,6 +19,7 @@ pub mod image_registry;
 pub mod key_store;
 pub mod lock_manager;
 pub mod mocks;
+pub mod secret_store;
 
 pub mod executor;
 #[cfg(test)]

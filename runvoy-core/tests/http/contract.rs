@@ -33,6 +33,11 @@ async fn every_route_and_role_as_the_matrix_says() {
         server.ports.keys.insert(user, ApiKey::parse(key).unwrap().hash()).await.unwrap();
     }
     server.ask(Method::POST, "/images/register", r#"{"image":"tool:1"}"#).await;
+    for (name, role) in [("theirs", Role::Admin), ("own", Role::Developer)] {
+        let body = format!(r#"{{"name":"{name}","key_name":"K","value":"v"}}"#);
+        let made = server.ask_as(Some(&key(role)), Method::POST, "/secrets", body).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    }
     let theirs = server.run("true").await;
     let owned = server.ask_as(Some(&key(Role::Developer)), Method::POST, "/run", RUN).await.json();
     let own = owned["execution_id"].as_str().unwrap();
@@ -73,6 +78,23 @@ async fn every_route_and_role_as_the_matrix_says() {
         (Method::PUT, "/images/none:1-0a1b2c3d".into(), [400, 400, 403, 403]),
         (Method::DELETE, "/images/none:1-0a1b2c3d".into(), [404, 404, 403, 403]),
         (Method::DELETE, "/images/org/none:1-0a1b2c3d".into(), [404, 404, 403, 403]),
+        (Method::GET, "/secrets".into(), [200, 200, 200, 403]),
+        (Method::GET, "/secrets/".into(), [200, 200, 200, 403]),
+        // The body names no secret.
+        (Method::POST, "/secrets".into(), [400, 400, 400, 403]),
+        (Method::GET, "/secrets/theirs".into(), [200, 200, 403, 403]),
+        (Method::GET, "/secrets/theirs?value=false".into(), [200, 200, 403, 403]),
+        (Method::GET, "/secrets/own".into(), [200, 200, 200, 403]),
+        (Method::GET, "/secrets/none".into(), [404, 404, 403, 403]),
+        (Method::GET, "/secrets/no%20name".into(), [400, 400, 403, 403]),
+        // There is no body.
+        (Method::PUT, "/secrets/theirs".into(), [400, 400, 403, 403]),
+        (Method::PUT, "/secrets/own".into(), [400, 400, 400, 403]),
+        (Method::PUT, "/secrets/none".into(), [404, 404, 403, 403]),
+        (Method::DELETE, "/secrets/none".into(), [404, 404, 403, 403]),
+        (Method::DELETE, "/secrets/no%20name".into(), [400, 400, 403, 403]),
+        // Once for each of them: the first takes it away.
+        (Method::DELETE, "/secrets/theirs".into(), [200, 404, 403, 403]),
         (Method::GET, "/locks".into(), [200, 200, 200, 200]),
         (Method::GET, "/locks/".into(), [200, 200, 200, 200]),
         (Method::GET, "/locks/infra%2Fprod".into(), [200, 200, 200, 200]),
@@ -123,7 +145,7 @@ async fn who_has_no_key_is_not_told_which_paths_exist() {
         "/users/nobody",
         "/images/a",
         "/images/a/b",
-        "/secrets",
+        "/secrets/a/b",
         "/trace/1/2",
         "/run/x",
     ] {

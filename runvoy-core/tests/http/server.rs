@@ -14,13 +14,13 @@ use runvoy_core::key::ApiKey;
 use runvoy_core::log::Stream;
 use runvoy_core::port::{
     AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource,
-    TraceLog, User,
+    SecretStore, TraceLog, User,
 };
 use runvoy_core::testing::ManualClock;
 use runvoy_core::{Config, ReconcileOptions, Runvoy};
 use runvoy_local::memory::{
     MemoryAuditLog, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore, MemoryLockManager, MemoryLogs,
-    Script, ScriptedExecutor,
+    MemorySecretStore, Script, ScriptedExecutor,
 };
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -31,6 +31,7 @@ pub(crate) struct Ports {
     pub(crate) executions: Arc<dyn ExecutionStore>,
     pub(crate) locks: Arc<dyn LockManager>,
     pub(crate) images: Arc<dyn ImageRegistry>,
+    pub(crate) secrets: Arc<dyn SecretStore>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) logs: Arc<dyn LogSource>,
     pub(crate) audit: Arc<dyn AuditLog>,
@@ -110,6 +111,7 @@ impl Server {
             executions: Arc::new(MemoryExecutionStore::default()),
             locks: Arc::new(MemoryLockManager::default()),
             images: Arc::new(MemoryImageRegistry::default()),
+            secrets: Arc::new(MemorySecretStore::default()),
             executor: if by_hand { Arc::new(manual.clone()) } else { Arc::new(scripted) },
             logs: logs.clone(),
             audit: Arc::new(MemoryAuditLog::default()),
@@ -131,6 +133,7 @@ impl Server {
             .executions(ports.executions.clone())
             .locks(ports.locks.clone())
             .images(ports.images.clone())
+            .secrets(ports.secrets.clone())
             .executor(ports.executor.clone())
             .logs(ports.logs.clone())
             .audit(ports.audit.clone())

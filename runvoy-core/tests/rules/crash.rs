@@ -22,6 +22,7 @@ use runvoy_local::memory::{
 
 use super::fuse::{Fuse, Fused, Moment};
 use super::people::{Act, People};
+use super::secrets::{self, SecretAct, Secrets};
 use super::world::World;
 
 const KEY: &str = "a-key-that-is-long-enough";
@@ -71,6 +72,16 @@ enum Step {
         instance: usize,
         key: usize,
         lock: Wants,
+    },
+    /// The same with a secret, which may not be there.
+    RunWithSecret {
+        instance: usize,
+        key: usize,
+        lock: Wants,
+    },
+    Secret {
+        instance: usize,
+        act: SecretAct,
     },
     /// Takes a lock from its holder, who is stopped first.
     ForceRelease {
@@ -147,6 +158,7 @@ struct Story {
     /// What tasks were, for news that come late.
     history: Vec<TaskEvent>,
     people: People,
+    secrets: Secrets,
     /// Whether a process died, or two passed over the same records at once.
     disturbed: bool,
 }
@@ -161,7 +173,9 @@ impl Story {
         let audit: Arc<dyn AuditLog> = Arc::new(MemoryAuditLog::default());
         let locks: Arc<dyn LockManager> = Arc::new(MemoryLockManager::default());
         let authorizer = Arc::new(AllowAll::default());
+        let secrets = Secrets::default();
         let lasting = Lasting {
+            secrets: secrets.store.clone(),
             keys: keys.clone(),
             executions: executions.clone(),
             locks: locks.clone(),
@@ -195,6 +209,7 @@ impl Story {
             tokens: BTreeMap::new(),
             history: Vec::new(),
             people: People::default(),
+            secrets,
             disturbed: false,
         }
     }
@@ -204,6 +219,7 @@ impl Story {
         self.disturbed |= self.instances[at].1.is_blown();
         let fuse = self.crashes.next().map_or_else(Fuse::none, |(at, moment)| Fuse::new(at, moment));
         let lasting = Lasting {
+            secrets: self.secrets.store.clone(),
             keys: self.keys.clone(),
             executions: self.executions.clone(),
             locks: self.locks.clone(),
@@ -261,6 +277,16 @@ impl Story {
     async fn do_step(&mut self, step: &Step) {
         match *step {
             Step::Run { instance, key, lock } => self.run(instance % 2, key, lock).await,
+            Step::RunWithSecret { instance, key, lock } => {
+                self.run_with_secret(instance % 2, key, lock).await;
+            }
+            Step::Secret { instance, act } => {
+                let number = self.secrets.next();
+                self.act(instance % 2, async |runvoy: &Runvoy, caller: &Caller| {
+                    act.take(runvoy, caller, number).await;
+                })
+                .await;
+            }
             Step::ForceRelease { instance, lock } => {
                 self.force_release(instance % 2, lock, ForcedRelease::StopHolder).await;
             }
@@ -326,6 +352,24 @@ impl Story {
     async fn run(&mut self, at: usize, key: usize, lock: Wants) {
         let done = self.act(at, async move |runvoy, caller| ask(runvoy, caller, key, lock).await).await;
         self.accept(key, lock, done).await;
+    }
+
+    async fn run_with_secret(&mut self, at: usize, key: usize, lock: Wants) {
+        let done = self.act(at, async move |runvoy, caller| {
+            let mut request = secrets::request();
+            lock.put_into(&mut request);
+            let key = format!("{}-with-secret", asked(key, lock)).parse().unwrap();
+            runvoy.run(caller, request, Some(key)).await
+        });
+        match done.await {
+            Some(Ok(record)) => assert_eq!(record.secrets.len(), 1, "one, of one version so far"),
+            // It is not there, or the lock is held, or nothing is allowed any more: answers too.
+            Some(Err(
+                Error::Invalid { field: "secrets", .. } | Error::LockHeld { .. } | Error::Denied { .. },
+            )) => {}
+            Some(Err(other)) => panic!("nothing here refuses a run: {other}"),
+            None => {}
+        }
     }
 
     async fn accept(&mut self, key: usize, lock: Wants, done: Option<Result<Execution, Error>>) {
@@ -413,6 +457,7 @@ impl Story {
     }
 
     async fn check(&mut self) {
+        self.secrets.check(&self.world, self.executions.as_ref()).await;
         self.check_locks().await;
         self.people.check(self.keys.as_ref()).await;
         for id in self.accepted.values() {
@@ -499,6 +544,7 @@ impl Story {
             assert_eq!(self.world.job(record.id).runs, before, "{} ran after its end", record.id);
         }
         self.people.check_audit(self.audit.as_ref()).await;
+        self.secrets.check_audit(&self.world, self.audit.as_ref()).await;
         assert_eq!(self.locks.list().await.unwrap(), [], "a lock is left behind, or a waiter forgotten");
         self.check_outcomes().await;
     }
@@ -533,6 +579,7 @@ async fn ask(runvoy: &Runvoy, caller: &Caller, key: usize, lock: Wants) -> Resul
 
 /// What every process of a story shares.
 struct Lasting {
+    secrets: Arc<dyn SecretStore>,
     keys: Arc<dyn KeyStore>,
     executions: Arc<dyn ExecutionStore>,
     locks: Arc<dyn LockManager>,
@@ -550,6 +597,7 @@ fn assemble(fuse: &Arc<Fuse>, clock: &Arc<ManualClock>, world: &Arc<World>, last
         .keys(fused(fuse, &lasting.keys))
         .executions(fused(fuse, &lasting.executions))
         .locks(fused(fuse, &lasting.locks))
+        .secrets(fused(fuse, &lasting.secrets))
         .executor(fused(fuse, &executor))
         .logs(fused(fuse, &lasting.logs))
         .audit(fused(fuse, &lasting.audit))
@@ -595,6 +643,8 @@ fn plain_lives() -> Vec<Vec<Step>> {
     let people = |acts: &[(usize, Act)]| -> Vec<Step> {
         acts.iter().map(|(who, act)| Step::People { instance: 0, act: *act, who: *who }).collect()
     };
+    let secret = |act| Step::Secret { instance: 0, act };
+    let with_secret = |key, lock| Step::RunWithSecret { instance: 0, key, lock };
     let with_mending = |steps: &[Step]| steps.iter().cloned().chain(mend.clone()).collect::<Vec<_>>();
     vec![
         with_mending(&[run.clone(), claim.clone(), news.clone(), exit.clone(), news.clone()]),
@@ -606,6 +656,32 @@ fn plain_lives() -> Vec<Vec<Step>> {
         people(&[(0, Act::Invite), (0, Act::ClaimAtOnce), (0, Act::Claim), (0, Act::Rotate), (1, Act::Claim)]),
         people(&[(0, Act::Invite), (0, Act::Claim), (1, Act::Invite), (0, Act::Revoke), (1, Act::Claim)]),
         people(&[(0, Act::RevokeAdmin), (0, Act::Invite), (0, Act::Rotate), (0, Act::Claim), (1, Act::Claim)]),
+        // A secret is made, used at once and by one that waits, changed and deleted.
+        with_mending(
+            &[
+                &[secret(SecretAct::Create), with_secret(0, Wants::OrFails(0)), with_secret(1, Wants::AndWaits(0))][..],
+                &[secret(SecretAct::Update), secret(SecretAct::Reveal)],
+                &claim_all,
+                &exit_all,
+                &news_all,
+                &claim_all,
+                &[secret(SecretAct::Delete)],
+                &exit_all,
+                &news_all,
+            ]
+            .concat(),
+        ),
+        // It is another one when its turn comes.
+        with_mending(
+            &[
+                &[secret(SecretAct::Create), with_secret(0, Wants::OrFails(0)), with_secret(1, Wants::AndWaits(0))][..],
+                &[secret(SecretAct::Delete), secret(SecretAct::Create)],
+                &claim_all,
+                &exit_all,
+                &news_all,
+            ]
+            .concat(),
+        ),
         // One holds the lock, one is told so, two wait; each ends and hands over.
         with_mending(
             &[
@@ -686,6 +762,10 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => (instance.clone(), 0_usize..4, wants())
             .prop_map(|(instance, key, lock)| Step::Run { instance, key, lock }),
+        3 => (instance.clone(), 0_usize..4, wants())
+            .prop_map(|(instance, key, lock)| Step::RunWithSecret { instance, key, lock }),
+        2 => (instance.clone(), prop::sample::select(SecretAct::ALL.to_vec()))
+            .prop_map(|(instance, act)| Step::Secret { instance, act }),
         1 => (instance.clone(), 0_usize..2).prop_map(|(instance, lock)| Step::ForceRelease { instance, lock }),
         1 => (instance.clone(), 0_usize..2).prop_map(|(instance, lock)| Step::Abandon { instance, lock }),
         1 => any::<bool>().prop_map(Step::Revoke),

@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use runvoy_core::audit::{AuditFilter, AuditRecord, Checkpoint, Head};
 use runvoy_core::claim::HashedToken;
 use runvoy_core::execution::{Execution, Patch, StartRequest, TaskHandle};
-use runvoy_core::id::{Email, ExecutionId, IdPrefix, LockName, RequestId};
+use runvoy_core::id::{Email, ExecutionId, IdPrefix, LockName, RequestId, SecretName};
 use runvoy_core::key::HashedKey;
 use runvoy_core::locks::{LockAnswer, LockCommand, LockDocument};
 use runvoy_core::log::Cursor;
 use runvoy_core::port::*;
+use runvoy_core::secrets::{Secret, SecretChange, SecretValue};
 use runvoy_core::state::Status;
 use tokio::sync::watch;
 
@@ -186,6 +187,37 @@ impl LockManager for Fused<dyn LockManager> {
     }
     async fn list(&self) -> Result<Vec<(LockName, Arc<LockDocument>)>, StoreError> {
         self.fuse.call(self.inner.list()).await
+    }
+}
+
+#[async_trait]
+impl SecretStore for Fused<dyn SecretStore> {
+    async fn create(&self, secret: Secret, value: SecretValue) -> Result<SecretCreated, StoreError> {
+        self.fuse.call(self.inner.create(secret, value)).await
+    }
+    async fn get(&self, name: &SecretName) -> Result<Option<Secret>, StoreError> {
+        self.fuse.call(self.inner.get(name)).await
+    }
+    async fn list(&self) -> Result<Vec<Secret>, StoreError> {
+        self.fuse.call(self.inner.list()).await
+    }
+    async fn reveal(
+        &self,
+        name: &SecretName,
+        made_by: RequestId,
+    ) -> Result<Option<(Secret, SecretValue)>, StoreError> {
+        self.fuse.call(self.inner.reveal(name, made_by)).await
+    }
+    async fn update(
+        &self,
+        name: &SecretName,
+        made_by: RequestId,
+        change: SecretChange,
+    ) -> Result<Option<Secret>, StoreError> {
+        self.fuse.call(self.inner.update(name, made_by, change)).await
+    }
+    async fn delete(&self, name: &SecretName, made_by: RequestId) -> Result<Option<Secret>, StoreError> {
+        self.fuse.call(self.inner.delete(name, made_by)).await
     }
 }
 

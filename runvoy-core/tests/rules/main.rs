@@ -18,5 +18,6 @@ mod hang_up;
 mod images;
 mod outage;
 mod people;
+mod secrets;
 mod service;
 mod world;

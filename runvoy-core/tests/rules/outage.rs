@@ -16,7 +16,9 @@ use runvoy_core::port::{AuditEvent, AuditKind, AuditLog, ExecutionStore as _, Lo
 use runvoy_core::state::Status;
 use runvoy_core::testing::ManualClock;
 use runvoy_core::{Caller, ForcedRelease, KillOutcome, ReconcileOptions, Runvoy};
-use runvoy_local::memory::{MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLockManager};
+use runvoy_local::memory::{
+    MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLockManager, MemorySecretStore,
+};
 
 use super::service::Ports;
 use super::world::World;
@@ -122,6 +124,7 @@ impl Bench {
             keys: Arc::new(MemoryKeyStore::default()),
             executions: executions.clone(),
             locks: locks.clone(),
+            secrets: Arc::new(MemorySecretStore::default()),
             audit: audit.clone(),
             world: Arc::clone(&world),
             clock: Arc::clone(&clock),

@@ -9,14 +9,15 @@ use runvoy_core::clock::Clock as _;
 use runvoy_core::id::{IdPrefix, RequestId, Role};
 use runvoy_core::key::ApiKey;
 use runvoy_core::port::{
-    AuditKind, AuditLog, ExecutionStore, Executor as _, KeyStore, LockManager, TaskEvent, TaskExit,
-    TaskState, User,
+    AuditKind, AuditLog, ExecutionStore, Executor as _, KeyStore, LockManager, SecretStore, TaskEvent,
+    TaskExit, TaskState, User,
 };
 use runvoy_core::state::{Reason, Status};
 use runvoy_core::testing::ManualClock;
 use runvoy_core::{Caller, Error, KillOutcome, ReconcileOptions, RequestContext, Runvoy};
 use runvoy_local::memory::{
     MemoryAuditLog, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore, MemoryLockManager, MemoryLogs,
+    MemorySecretStore,
 };
 use runvoy_task::EndReason;
 
@@ -27,6 +28,7 @@ pub(crate) struct Ports {
     pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) executions: Arc<dyn ExecutionStore>,
     pub(crate) locks: Arc<dyn LockManager>,
+    pub(crate) secrets: Arc<dyn SecretStore>,
     pub(crate) audit: Arc<dyn AuditLog>,
     pub(crate) world: Arc<World>,
     pub(crate) clock: Arc<ManualClock>,
@@ -40,6 +42,7 @@ impl Ports {
             .executions(self.executions)
             .locks(self.locks)
             .images(Arc::new(MemoryImageRegistry::default()))
+            .secrets(self.secrets)
             .executor(self.world)
             .logs(Arc::new(MemoryLogs::new(self.clock.clone())))
             .audit(self.audit)
@@ -58,15 +61,19 @@ pub(crate) struct Bench {
     pub(crate) runvoy: Runvoy,
     pub(crate) caller: Caller,
     pub(crate) world: Arc<World>,
-    clock: Arc<ManualClock>,
+    pub(crate) clock: Arc<ManualClock>,
     pub(crate) executions: Arc<MemoryExecutionStore>,
-    audit: Arc<MemoryAuditLog>,
-    keys: Arc<MemoryKeyStore>,
+    pub(crate) audit: Arc<MemoryAuditLog>,
+    pub(crate) keys: Arc<MemoryKeyStore>,
     locks: Arc<MemoryLockManager>,
 }
 
 impl Bench {
     pub(crate) async fn new() -> Self {
+        Self::with_secrets(Arc::new(MemorySecretStore::default())).await
+    }
+
+    pub(crate) async fn with_secrets(secrets: Arc<dyn SecretStore>) -> Self {
         let clock = Arc::new(ManualClock::default());
         let world = Arc::new(World::new(Arc::clone(&clock)));
         let executions = Arc::new(MemoryExecutionStore::default());
@@ -77,6 +84,7 @@ impl Bench {
             keys: keys.clone(),
             executions: executions.clone(),
             locks: locks.clone(),
+            secrets,
             audit: audit.clone(),
             world: Arc::clone(&world),
             clock: Arc::clone(&clock),
@@ -90,7 +98,7 @@ impl Bench {
         self.runvoy.run(&self.caller, request, None).await.unwrap()
     }
 
-    async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         let report = self.runvoy.reconcile(ReconcileOptions::default()).await.unwrap();
         assert_eq!(report.failed, 0);
     }

@@ -15,6 +15,7 @@ use runvoy_core::id::ExecutionId;
 use runvoy_core::port::{
     Capabilities, Claim, Executor, ExecutorError, Progress, StartTask, TaskEvent, TaskExit, TaskState,
 };
+use runvoy_core::secrets::SecretValue;
 use runvoy_core::testing::ManualClock;
 use runvoy_task::EndReason;
 
@@ -29,6 +30,8 @@ pub(crate) struct Job {
     exit: Option<TaskExit>,
     /// How often the command was run.
     pub(crate) runs: u32,
+    /// What each task was started with: secrets by variable, and what is to be masked.
+    pub(crate) given: Vec<(BTreeMap<String, SecretValue>, Vec<String>)>,
 }
 
 pub(crate) struct World {
@@ -157,6 +160,7 @@ impl Executor for World {
         let mut jobs = self.jobs();
         let job = jobs.entry(task.id).or_default();
         job.pending += 1;
+        job.given.push((task.secrets.clone(), task.mask.clone()));
         Ok(Some(TaskHandle(format!("task of {}", task.id))))
     }
     async fn revoke(&self, id: ExecutionId) -> Result<Claim, ExecutorError> {

@@ -127,6 +127,7 @@ pub(super) fn spec(shared: &Shared, task: &StartTask, image: &Image) -> Result<T
     let mut env = image.env.clone();
     env.insert("HOSTNAME".to_owned(), hostname(task.id));
     env.insert("CI".to_owned(), "true".to_owned());
+    env.extend(task.secrets.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())));
     env.extend(request.env.clone());
     env.extend(task.reserved_env.clone());
     let workspace = task.workspace.as_ref().map(|wanted| workspace(shared, wanted)).transpose()?;

@@ -7,6 +7,7 @@ mod image_registry;
 mod key_store;
 mod lock_manager;
 mod log_source;
+mod secret_store;
 mod trace_log;
 
 pub use audit_log::MemoryAuditLog;
@@ -16,13 +17,14 @@ pub use image_registry::MemoryImageRegistry;
 pub use key_store::MemoryKeyStore;
 pub use lock_manager::MemoryLockManager;
 pub use log_source::{MemoryLogWriter, MemoryLogs};
+pub use secret_store::MemorySecretStore;
 pub use trace_log::MemoryTraceLog;
 
 use std::sync::Arc;
 
 use runvoy_core::{Builder, Runvoy};
 
-/// A service whose users, records, locks, images and audit log are in memory; the executor, its logs and the authorizer
+/// A service whose users, records, locks, images, secrets and audit log are in memory; the executor, its logs and the authorizer
 /// are still to be given.
 pub fn stores() -> Builder {
     Runvoy::builder()
@@ -30,5 +32,6 @@ pub fn stores() -> Builder {
         .executions(Arc::new(MemoryExecutionStore::default()))
         .locks(Arc::new(MemoryLockManager::default()))
         .images(Arc::new(MemoryImageRegistry::default()))
+        .secrets(Arc::new(MemorySecretStore::default()))
         .audit(Arc::new(MemoryAuditLog::default()))
 }

@@ -89,6 +89,7 @@ async fn hand_over(child: &mut Child, spec: &[u8]) -> io::Result<()> {
 fn spec(shared: &Shared, task: &StartTask, workdir: PathBuf) -> Result<TaskSpec, ExecutorError> {
     let mut env = shared.base_env.clone();
     env.insert("CI".to_owned(), "true".to_owned());
+    env.extend(task.secrets.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())));
     env.extend(task.request.env.clone());
     env.extend(task.reserved_env.clone());
     env.insert(ID_VARIABLE.to_owned(), task.id.to_string());

@@ -18,7 +18,7 @@ pub(super) enum Failure {
     Unreadable(BoxError),
     #[error("the random generator failed: {0}")]
     Random(#[from] getrandom::Error),
-    #[error("a stored request cannot be unsealed: it was changed, or sealed with another master key")]
+    #[error("a stored value cannot be unsealed: it was changed, or sealed with another master key")]
     Unseal,
     #[error("the operation panicked; it was undone")]
     Panicked,

@@ -19,6 +19,7 @@ mod master_key;
 mod open;
 mod schema;
 mod seal;
+mod secret_store;
 mod text;
 
 #[cfg(test)]
@@ -28,7 +29,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager};
+use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager, SecretStore};
 
 use audit_log::SqliteAuditLog;
 use database::Database;
@@ -37,6 +38,7 @@ use image_registry::SqliteImageRegistry;
 use key_store::SqliteKeyStore;
 use lock_manager::SqliteLockManager;
 use seal::Sealer;
+use secret_store::SqliteSecretStore;
 
 pub use master_key::{MasterKey, MasterKeyError};
 pub use open::{OpenError, OpenProblem};
@@ -60,6 +62,7 @@ pub struct SqliteStores {
     executions: Arc<SqliteExecutionStore>,
     locks: Arc<SqliteLockManager>,
     images: Arc<SqliteImageRegistry>,
+    secrets: Arc<SqliteSecretStore>,
     audit: Arc<SqliteAuditLog>,
 }
 
@@ -76,9 +79,10 @@ impl SqliteStores {
         let database = Arc::new(database);
         Ok(Self {
             keys: Arc::new(SqliteKeyStore::new(Arc::clone(&database), kept.accounts)),
-            executions: Arc::new(SqliteExecutionStore::new(Arc::clone(&database), sealer)),
+            executions: Arc::new(SqliteExecutionStore::new(Arc::clone(&database), Arc::clone(&sealer))),
             locks: Arc::new(SqliteLockManager::new(Arc::clone(&database), kept.locks)),
             images: Arc::new(SqliteImageRegistry::new(Arc::clone(&database), kept.images)),
+            secrets: Arc::new(SqliteSecretStore::new(Arc::clone(&database), sealer)),
             audit: Arc::new(SqliteAuditLog::new(database)),
         })
     }
@@ -101,6 +105,11 @@ impl SqliteStores {
     /// The registered images.
     pub fn image_registry(&self) -> Arc<dyn ImageRegistry> {
         self.images.clone()
+    }
+
+    /// The secrets.
+    pub fn secret_store(&self) -> Arc<dyn SecretStore> {
+        self.secrets.clone()
     }
 
     /// The audit log.

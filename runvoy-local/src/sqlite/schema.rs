@@ -20,7 +20,7 @@ pub(super) use second;
 pub(super) const APPLICATION_ID: i32 = 0x7276_6f79;
 
 /// Migration `n` stands at index `n - 1`. What is here never changes; what is new comes at the end.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
 
 const V1: &str = "
 CREATE TABLE meta (
@@ -205,6 +205,17 @@ CREATE TABLE images (
 CREATE UNIQUE INDEX images_default ON images (is_default) WHERE is_default;
 
 ALTER TABLE executions ADD COLUMN image_digest TEXT;
+";
+
+/// Secrets, and those of an execution.
+const V7: &str = "
+CREATE TABLE secrets (
+    name         TEXT NOT NULL PRIMARY KEY,
+    document     TEXT NOT NULL, -- JSON: everything but the value
+    sealed_value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE executions ADD COLUMN secrets TEXT; -- JSON: names, and the versions that were given; NULL for none
 ";
 
 /// The version of a file; 0 of an empty one.

@@ -2,6 +2,7 @@ use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use runvoy_core::execution::StartRequest;
 use runvoy_core::id::ExecutionId;
+use runvoy_core::secrets::{Secret, SecretValue};
 use zeroize::Zeroizing;
 
 use super::error::Failure;
@@ -46,6 +47,20 @@ impl Sealer {
         let json = self.unseal(id.to_string().as_bytes(), sealed)?;
         serde_json::from_slice(&json).map_err(Failure::unreadable)
     }
+
+    pub(super) fn seal_secret(&self, secret: &Secret, value: &SecretValue) -> Result<Vec<u8>, Failure> {
+        self.seal(place(secret).as_bytes(), value.reveal().as_bytes())
+    }
+
+    pub(super) fn unseal_secret(&self, secret: &Secret, sealed: &[u8]) -> Result<SecretValue, Failure> {
+        let value = self.unseal(place(secret).as_bytes(), sealed)?;
+        Ok(SecretValue::new(str::from_utf8(&value).map_err(Failure::unreadable)?))
+    }
+}
+
+/// A value is of one version of one secret: it opens neither under another name nor as a later one.
+fn place(secret: &Secret) -> String {
+    format!("secret {} {} {}", secret.name, secret.created_by_request_id, secret.version)
 }
 
 #[cfg(test)]

@@ -112,6 +112,7 @@ pub(super) mod tests {
             modified_by_request_id: RequestId::from_u128(1),
             log: None,
             lock: Some(lock),
+            secrets: Vec::new(),
         }
     }
 
