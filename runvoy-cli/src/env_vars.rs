@@ -18,6 +18,10 @@ pub(crate) const DOCKER_HOST: &str = "DOCKER_HOST";
 pub(crate) const CA_BUNDLE: &str = "RUNVOY_CA_BUNDLE";
 /// Presets the first admin's key.
 pub(crate) const ADMIN_API_KEY: &str = "RUNVOY_ADMIN_API_KEY";
+/// The master key of the data directory, where it is in no file.
+pub(crate) const MASTER_KEY: &str = "RUNVOY_MASTER_KEY";
+/// The one that takes its place.
+pub(crate) const NEW_MASTER_KEY: &str = "RUNVOY_NEW_MASTER_KEY";
 /// Tells a server that the preset key is on its standard input: it has taken it out of its environment. Holds its process
 /// id, and the terminal that its standard input was.
 #[cfg(all(unix, feature = "local"))]
@@ -39,6 +43,11 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
     (CA_BUNDLE, "PEM file of further authorities that git checkouts trust"),
     ("HTTPS_PROXY, NO_PROXY", "how git checkouts reach their servers; lower case counts, too"),
     (ADMIN_API_KEY, "key of the first admin that `local serve` creates; ignored once there are users"),
+    (
+        MASTER_KEY,
+        "master key of `local serve` and `local run`, 64 hex digits; the data directory's `master.key` otherwise",
+    ),
+    (NEW_MASTER_KEY, "the one that `local rotate-master-key` puts in its place"),
     (LOG, "what `local serve` logs, as `info` or `runvoy_core=debug`"),
     (NO_COLOR, "no colours, when set to anything"),
 ];

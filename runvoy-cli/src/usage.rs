@@ -28,7 +28,7 @@ pub(crate) fn failure(error: &clap::Error, args: impl Iterator<Item = OsString>)
 }
 
 /// Commands that are promised and missing.
-const TO_COME: [&str; 4] = ["images", "infra", "secrets", "share"];
+const TO_COME: [&str; 2] = ["infra", "share"];
 
 fn unknown_command(error: &clap::Error, name: &str, args: impl Iterator<Item = OsString>) -> CliError {
     // What follows it is nobody's.
@@ -142,7 +142,7 @@ mod tests {
     fn a_mistake_is_one_sentence_that_says_what_to_do() {
         let cases: &[(&[&str], &str)] = &[
             (&["statu"], "there is no command `statu`; did you mean `status`? `runvoy --help` shows how"),
-            (&["secrets", "list"], "`secrets` is not there yet; `runvoy --help` shows what is"),
+            (&["infra", "status"], "`infra` is not there yet; `runvoy --help` shows what is"),
             (&["nothing", "list"], "there is no command `nothing`; `runvoy --help` shows how"),
             (
                 &["users", "lst"],

@@ -101,6 +101,24 @@ pub struct SecretChange {
     pub request: RequestId,
 }
 
+impl SecretChange {
+    /// One that only notes who it is by.
+    pub fn nothing(by: Email, at: Timestamp, request: RequestId) -> Self {
+        Self { key_name: None, description: None, value: None, by, at, request }
+    }
+
+    /// What it changes, by the fields' names.
+    pub fn names(&self) -> String {
+        let fields = [
+            ("key_name", self.key_name.is_some()),
+            ("description", self.description.is_some()),
+            ("value", self.value.is_some()),
+        ];
+        let named: Vec<_> = fields.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+        named.join(", ")
+    }
+}
+
 /// A secret that a run asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WantedSecret {

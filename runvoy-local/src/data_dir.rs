@@ -92,6 +92,11 @@ impl DataDir {
         self.path.join("master.key")
     }
 
+    /// The key that takes its place, while that is under way.
+    pub fn next_master_key(&self) -> PathBuf {
+        self.path.join("master.key.next")
+    }
+
     /// The directories of executions.
     pub fn executions(&self) -> PathBuf {
         self.path.join("executions")

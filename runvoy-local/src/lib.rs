@@ -33,6 +33,8 @@ mod both;
 mod executors;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod guest;
+#[cfg(all(feature = "server", feature = "sqlite"))]
+mod key_files;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod local;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
@@ -42,6 +44,8 @@ mod policy_dir;
 pub use data_dir::{DataDir, DataDirError, ServerNote};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 pub use executors::{ExecutorChoice, Sandbox};
+#[cfg(all(feature = "server", feature = "sqlite"))]
+pub use key_files::{RotateError, Rotated, rotate_master_key};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 pub use local::{Guest, Local, LocalConfig, LocalError, PolicyReload};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::data_dir::DataDir;
 use crate::executors::{self, ExecutorChoice, Sandbox};
 use crate::guest::WithGuest;
+use crate::key_files;
 use crate::log_files::LogFiles;
 use crate::policy_dir::{self, PolicyDir};
 use crate::server_log::ServerLog;
@@ -52,6 +53,8 @@ pub struct LocalConfig {
     pub guest: Option<Guest>,
     /// Time between two passes of [`Runvoy::reconcile`].
     pub reconcile_every: Duration,
+    /// The master key, where it is not in the data directory.
+    pub master_key: Option<MasterKey>,
     /// A directory of an organisation's own policies, which is followed.
     pub policies: Option<PathBuf>,
     /// The server's own log, for those who may read it.
@@ -105,9 +108,11 @@ impl Local {
     /// Opens the data directory's stores, finds the tasks of an earlier server, and begins to look after them.
     ///
     /// Blocks for the few milliseconds that opening a database takes, so call it before serving. Needs a Tokio runtime.
-    pub async fn start(dir: DataDir, config: LocalConfig) -> Result<Self, LocalError> {
-        let master_key =
-            MasterKey::load_or_create(&dir.master_key()).map_err(failed("the master key is not usable"))?;
+    pub async fn start(dir: DataDir, mut config: LocalConfig) -> Result<Self, LocalError> {
+        let master_key = match config.master_key.take() {
+            Some(key) => key,
+            None => key_files::settle(&dir).map_err(failed("the master key is not usable"))?,
+        };
         let checkpoint_key = master_key.checkpoint_key();
         let stores = SqliteStores::open(SqliteConfig { path: dir.database(), master_key })
             .map_err(failed("the database is not usable"))?;

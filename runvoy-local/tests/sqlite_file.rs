@@ -12,10 +12,12 @@ use std::process::{Command, Stdio};
 use runvoy_core::audit::Verifier;
 use runvoy_core::execution::{Execution, Patch};
 use runvoy_core::id::ExecutionId;
-use runvoy_core::port::{Created, ListQuery};
+use runvoy_core::port::{Created, ListQuery, SecretCreated, StoreError};
+use runvoy_core::secrets::{Secret, SecretChange, SecretValue};
 use runvoy_core::state::{Reason, Status};
 use runvoy_core::testing::audit_log::some_event;
 use runvoy_core::testing::execution_store::{new_execution, some_execution, some_request};
+use runvoy_core::testing::secret_store::{some_change, some_secret};
 use runvoy_local::sqlite::{MasterKey, OpenError, OpenProblem, SqliteConfig, SqliteStores};
 use rusqlite::Connection;
 
@@ -168,7 +170,7 @@ async fn a_request_that_was_moved_to_another_record_does_not_open() {
         WHERE id = ?2";
     connection.execute(copy, (first.id.to_string(), second.id.to_string())).unwrap();
     let error = stores.execution_store().request(second.id).await.unwrap_err();
-    assert!(matches!(error, runvoy_core::port::StoreError::Unavailable { retryable: false, .. }));
+    assert!(matches!(error, StoreError::Unavailable { retryable: false, .. }));
 }
 
 #[test]
@@ -262,4 +264,45 @@ async fn finer_times_than_the_file_keeps_bound_a_listing_exactly() {
     assert_eq!(stores.execution_store().list(&since).await.unwrap().executions, []);
     let until = ListQuery { until: Some(finer), limit: 1, ..ListQuery::default() };
     assert_eq!(stores.execution_store().list(&until).await.unwrap().executions, [record]);
+}
+
+#[tokio::test]
+async fn values_are_sealed_in_the_file_and_open_in_their_own_place_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let stores = open(directory.path());
+    let secrets = stores.secret_store();
+    let [first, second] = [some_secret(), some_secret()];
+    for (secret, value) in [(&first, "hunter22-hunter22"), (&second, "swordfish-swordfish")] {
+        assert_eq!(
+            secrets.create(secret.clone(), SecretValue::new(value)).await.unwrap(),
+            SecretCreated::Made
+        );
+        assert_eq!(holding(directory.path(), value.as_bytes()), Vec::<PathBuf>::new());
+    }
+    let tamper = |sql: &str| Connection::open(file(directory.path())).unwrap().execute(sql, []).unwrap();
+    let reveal = async |secret: &Secret| secrets.reveal(&secret.name, secret.created_by_request_id).await;
+    // One value in the place of another, of an earlier version, of an earlier secret of that name.
+    let kept = "UPDATE secrets SET sealed_value = (SELECT sealed_value FROM secrets WHERE name = ";
+    tamper(&format!("{kept}'{}') WHERE name = '{}'", first.name, second.name));
+    for changed in
+        [r#"'"version":1', '"version":2'"#, r#"'"created_by_request_id":"', '"created_by_request_id":"f'"#]
+    {
+        tamper(&format!(
+            "UPDATE secrets SET document = replace(document, {changed}) WHERE name = '{}'",
+            first.name
+        ));
+        let error = reveal(&first).await;
+        assert!(!matches!(error, Ok(Some(_))), "{changed}");
+    }
+    let error = reveal(&second).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { retryable: false, .. }), "{error}");
+    // A new value mends it.
+    let change = SecretChange { value: Some(SecretValue::new("another-value")), ..some_change() };
+    secrets.update(&second.name, second.created_by_request_id, change).await.unwrap().unwrap();
+    assert_eq!(reveal(&second).await.unwrap().unwrap().1.reveal(), "another-value");
+    drop(secrets);
+    drop(stores);
+    for value in ["hunter22-hunter22", "swordfish-swordfish", "another-value"] {
+        assert_eq!(holding(directory.path(), value.as_bytes()), Vec::<PathBuf>::new());
+    }
 }

@@ -11,6 +11,18 @@ use super::run::{CommandArgs, RunOptions};
 pub(crate) enum LocalCommand {
     Serve(Box<ServeArgs>),
     Run(Box<LocalRunArgs>),
+    RotateMasterKey(RotateMasterKeyArgs),
+}
+
+/// Seal everything in the data directory with another master key
+///
+/// The server must not run. The old key is in the directory's `master.key`, or in `RUNVOY_MASTER_KEY`; the new one is made and
+/// takes its place, or is in `RUNVOY_NEW_MASTER_KEY`. Whenever this is cut off, one of the two is right: start it again.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RotateMasterKeyArgs {
+    /// Directory for everything that is kept [default: `$XDG_DATA_HOME/runvoy`]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 /// Serve the API on this machine

@@ -10,6 +10,7 @@ mod playbook;
 mod policies;
 mod records;
 mod run;
+mod secrets;
 mod setup;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -20,7 +21,9 @@ pub(crate) use images::{
     ImagesUpdateArgs, MannerArgs,
 };
 #[cfg(all(feature = "local", target_os = "linux"))]
-pub(crate) use local::{ExecutorChoice, LimitArgs, LocalCommand, LocalRunArgs, PlaceArgs, ServeArgs};
+pub(crate) use local::{
+    ExecutorChoice, LimitArgs, LocalCommand, LocalRunArgs, PlaceArgs, RotateMasterKeyArgs, ServeArgs,
+};
 pub(crate) use locks::{LocksCommand, LocksListArgs, LocksReleaseArgs, LocksShowArgs};
 pub(crate) use people::{
     ClaimArgs, UsersCommand, UsersCreateArgs, UsersListArgs, UsersRevokeArgs, UsersRotateArgs,
@@ -33,6 +36,10 @@ pub(crate) use records::{
     HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, TraceArgs, WaitArgs, WhoamiArgs, WhyArgs,
 };
 pub(crate) use run::{CommandArgs, OnLockHeld, RunArgs, RunManner, RunOptions};
+pub(crate) use secrets::{
+    SecretsCommand, SecretsCreateArgs, SecretsDeleteArgs, SecretsGetArgs, SecretsListArgs, SecretsUpdateArgs,
+    ValueArgs,
+};
 pub(crate) use setup::{CompletionsArgs, ConfigureArgs, DocsArgs, DocsFormat, VersionArgs};
 
 /// Run commands in ephemeral containers, without holding anybody's cloud credentials.
@@ -114,6 +121,8 @@ pub(crate) enum Command {
     Locks(LocksCommand),
     #[command(subcommand)]
     Images(Box<ImagesCommand>),
+    #[command(subcommand)]
+    Secrets(Box<SecretsCommand>),
     #[command(subcommand)]
     Users(UsersCommand),
     Claim(ClaimArgs),

@@ -94,6 +94,7 @@ fn what_there_is(path: &str) -> &'static str {
     match path.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default() {
         "executions" => "`runvoy list` shows what there is",
         "users" => "`runvoy users list` shows who there is",
+        "secrets" => "`runvoy secrets list` shows those that you may read",
         "locks" => "`runvoy locks list` shows those that are held",
         "claim" => "ask an admin for another claim token",
         "trace" => "is the id right, or is it long ago?",

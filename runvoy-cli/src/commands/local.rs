@@ -3,6 +3,7 @@
 mod in_process;
 mod place;
 mod preset;
+mod rotate;
 mod serve;
 
 use std::io::IsTerminal as _;
@@ -12,6 +13,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
+use preset::Start;
+
 use super::{Context, no_runtime};
 use crate::args::LocalCommand;
 use crate::env_vars;
@@ -19,20 +22,25 @@ use crate::error::{CliError, Kind};
 
 /// The commands.
 pub(crate) fn local(context: &Context, command: &LocalCommand) -> Result<u8, CliError> {
-    // While there is one thread: it may start the program again.
-    let preset = if matches!(command, LocalCommand::Serve(_)) { preset::take()? } else { None };
-    // The server's work must not wait for the client's, nor the other way round.
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| no_runtime(&e))?;
-    runtime.block_on(async {
-        match command {
-            LocalCommand::Serve(args) => serve::serve(context, args, preset).await,
-            LocalCommand::Run(args) => {
-                log("off", None);
-                in_process::run(context, args).await
-            }
+    // What was preset is taken while there is one thread: that may start the program again.
+    match command {
+        LocalCommand::Serve(args) => {
+            let preset = preset::take(Start::Serve)?;
+            block_on(serve::serve(context, args, preset))
         }
-    })
+        LocalCommand::Run(args) => {
+            let preset = preset::take(Start::Run)?;
+            log("off", None);
+            block_on(in_process::run(context, args, preset))
+        }
+        LocalCommand::RotateMasterKey(args) => rotate::rotate(context, args),
+    }
+}
+
+/// The server's work must not wait for the client's, nor the other way round.
+fn block_on(work: impl Future<Output = Result<u8, CliError>>) -> Result<u8, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|e| no_runtime(&e))?.block_on(work)
 }
 
 /// The server's own log, on stderr, and in its data directory where that is wanted.

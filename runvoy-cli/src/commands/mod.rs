@@ -18,6 +18,7 @@ mod people;
 mod playbook;
 mod policies;
 mod run;
+mod secrets;
 mod status;
 mod stored_key;
 mod trace;
@@ -70,6 +71,7 @@ pub(crate) fn dispatch(cli: Cli, printer: Printer) -> Result<u8, CliError> {
         Command::Kill(args) => block_on(kill::kill(&context, &args)),
         Command::Locks(command) => block_on(locks::locks(&context, &command)),
         Command::Images(command) => block_on(images::images(&context, &command)),
+        Command::Secrets(command) => block_on(secrets::secrets(&context, &command)),
         Command::Users(command) => block_on(people::users(&context, &command)),
         Command::Claim(args) => block_on(claim::claim(&context, &args)),
         Command::Wait(args) => block_on(wait::wait(&context, &args)),

@@ -27,6 +27,15 @@ pub(crate) fn queued(position: usize, holder: Option<&HolderData>) -> String {
     }
 }
 
+/// The secrets of an execution, with the versions that it was given.
+fn secrets(record: &ExecutionRecord) -> Option<String> {
+    let shown = record.secrets.iter().map(|secret| match secret.version {
+        Some(version) => format!("{} (version {version})", secret.name),
+        None => secret.name.to_string(),
+    });
+    Some(shown.collect::<Vec<_>>().join(", ")).filter(|shown| !shown.is_empty())
+}
+
 /// A record for people: a field a line, empty ones left out.
 pub(crate) fn print(printer: Printer, record: &ExecutionRecord) -> Result<(), CliError> {
     let time = |time: Option<jiff::Timestamp>| time.map(crate::time::shown);
@@ -54,6 +63,7 @@ pub(crate) fn print(printer: Printer, record: &ExecutionRecord) -> Result<(), Cl
             "lock taken from",
             record.lock.as_ref().and_then(|lock| lock.after_abandoned).map(|id| id.to_string()),
         ),
+        ("secrets", secrets(record)),
         ("created", time(Some(record.created_at))),
         ("started", time(record.started_at)),
         ("completed", time(record.completed_at)),

@@ -32,6 +32,7 @@ mod people;
 mod playbooks;
 mod policies;
 mod same_as_docker;
+mod secrets;
 mod setup;
 mod shell;
 mod state;

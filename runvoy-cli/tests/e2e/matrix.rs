@@ -52,6 +52,15 @@ const ROWS: &[Row] = &[
     ("GET", "/images/{reference}", "", "", OPERATORS),
     ("PUT", "/images/{reference}", "-0a1b2c3d", r#"{"is_default":true}"#, OPERATORS_FIND_NONE),
     ("DELETE", "/images/{reference}", "-0a1b2c3d", "", OPERATORS_FIND_NONE),
+    ("GET", "/secrets", "", "", [403, 200, 200, 200, 200]),
+    ("GET", "/secrets", "/", "", [403, 200, 200, 200, 200]),
+    // The developer has it; who may not see that is told no more than of a name that is kept from them.
+    ("POST", "/secrets", "", r#"{"name":"new","key_name":"K","value":"v"}"#, [403, 201, 409, 409, 403]),
+    ("GET", "/secrets/{name}", "", "", OPERATORS_AND_OWNER),
+    ("GET", "/secrets/{name}", "?value=false", "", OPERATORS_AND_OWNER),
+    ("PUT", "/secrets/{name}", "", r#"{"description":"of the owner"}"#, OPERATORS_AND_OWNER),
+    // The operator does it. Then there is none, which only operators are told.
+    ("DELETE", "/secrets/{name}", "", "", [403, 403, 200, 404, 403]),
     ("GET", "/locks", "", "", ALL),
     ("GET", "/locks", "/", "", ALL),
     ("GET", "/locks/{name}", "", "", ALL),
@@ -106,6 +115,7 @@ fn assert_whole(operations: &[(String, String, bool)]) {
 }
 
 fn path((_, path, rest, ..): &Row, id: &str) -> String {
+    let path = &path.replace("/secrets/{name}", "/secrets/owned");
     let filled =
         path.replace("{id}", id).replace("{name}", "infra%2Fprod").replace("{reference}", "org%2Ftool:1");
     filled.replace("{token}", "a-token-that-nobody-was-given").replace("{request_id}", "unknown") + rest
@@ -124,6 +134,8 @@ fn every_route_answers_every_kind_of_key_as_the_matrix_says() {
     let gone = server.ask("POST", "/users/revoke", r#"{"email":"revoked@acme.test"}"#);
     assert_eq!(gone.status, 200, "{gone:?}");
 
+    let secret = r#"{"name":"owned","key_name":"K","value":"v"}"#;
+    assert_eq!(server.ask_as(Some(&keys[4]), "POST", "/secrets", secret).status, 201);
     let owned = server.ask_as(Some(&keys[4]), "POST", "/run", r#"{"command":"true"}"#).json();
     let id = owned["execution_id"].as_str().unwrap().to_owned();
     server.ended(&id);

@@ -84,8 +84,8 @@ fn what_is_wrong_with_a_playbook_is_said_and_nothing_runs() {
     write(&server, "config.yaml", "api_key: find-me\n");
     let cases: [(&[&str], i32, &str); 8] = [
         (&["bad"], 78, "`.runvoy/bad.yaml` line 3: unknown key `enviroment`; did you mean `env`?"),
-        (&["wants"], 65, "secrets: this server has no secret store"),
-        (&["free", "--secret", "gh"], 65, "secrets: this server has no secret store"),
+        (&["wants"], 65, "secrets: there is no secret `gh`"),
+        (&["free", "--secret", "gh"], 65, "secrets: there is no secret `gh`"),
         (&["free", "--git-repo", "https://example.test/a.git"], 65, "git_repo: "),
         (&["free", "--wait"], 2, "name one with `--lock`"),
         (&["fre"], 66, "there is no playbook `fre`; did you mean `free`?"),

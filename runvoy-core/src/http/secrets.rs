@@ -74,11 +74,13 @@ pub(super) async fn get_secret(
     Path(name): Path<String>,
     params: Params,
 ) -> Result<Json<SecretAnswer>, ApiError> {
-    let secret = if params.get("value") == Some("false") {
-        SecretData::new(runvoy.secret(&caller, &name).await?, None)
-    } else {
-        let (secret, value) = runvoy.reveal_secret(&caller, &name).await?;
-        SecretData::new(secret, Some(&value))
+    let secret = match params.get("value") {
+        Some("false") => SecretData::new(runvoy.secret(&caller, &name).await?, None),
+        None | Some("true") => {
+            let (secret, value) = runvoy.reveal_secret(&caller, &name).await?;
+            SecretData::new(secret, Some(&value))
+        }
+        Some(_) => return Err(ApiError::invalid_query("value: `true` or `false`".to_owned())),
     };
     Ok(Json(SecretAnswer { secret }))
 }

@@ -90,16 +90,10 @@ impl Runvoy {
         request: &UpdateSecretRequest,
     ) -> Result<Secret, Error> {
         let (secret, granted) = self.known_secret(caller, Action::UpdateSecret, name).await?;
-        let (key_name, description, value) = validate::changed_secret(request)?;
-        let named = [
-            ("key_name", key_name.is_some()),
-            ("description", description.is_some()),
-            ("value", value.is_some()),
-        ];
-        let named: Vec<_> = named.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
-        self.record(granted, None, Some(&named.join(", "))).await?;
-        let (by, request) = (caller.user.clone(), caller.context.request_id);
-        let change = SecretChange { key_name, description, value, by, at: self.inner.clock.now(), request };
+        let (by, request_id) = (caller.user.clone(), caller.context.request_id);
+        let nothing = SecretChange::nothing(by, self.inner.clock.now(), request_id);
+        let change = validate::changed_secret(request, nothing)?;
+        self.record(granted, None, Some(&change.names())).await?;
         let this = self.clone();
         self.although_the_caller_goes(async move {
             let made_by = secret.created_by_request_id;

@@ -16,7 +16,7 @@ use crate::images::{ImageChange, ImageSettings};
 use crate::limits;
 use crate::locks::WhenHeld;
 use crate::port::Capabilities;
-use crate::secrets::{SecretValue, WantedSecret};
+use crate::secrets::{SecretChange, SecretValue, WantedSecret};
 
 /// Variables that Runvoy itself sets.
 const RESERVED: [&str; 5] =
@@ -117,17 +117,18 @@ pub(crate) fn new_secret(request: &CreateSecretRequest) -> Result<(String, Strin
     Ok((key_name(&request.key_name)?, secret_text(description)?, secret_value(&request.value)?))
 }
 
-/// What is to be otherwise with a secret; what is empty counts as absent.
-#[expect(clippy::type_complexity, reason = "three parts of one body")]
+/// What is to be otherwise with a secret, put into `change`; what is empty counts as absent.
 pub(crate) fn changed_secret(
     request: &UpdateSecretRequest,
-) -> Result<(Option<String>, Option<String>, Option<SecretValue>), Error> {
+    change: SecretChange,
+) -> Result<SecretChange, Error> {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    Ok((
-        given(&request.key_name).map(|name| key_name(&name)).transpose()?,
-        given(&request.description).map(secret_text).transpose()?,
-        request.value.as_deref().filter(|text| !text.is_empty()).map(secret_value).transpose()?,
-    ))
+    Ok(SecretChange {
+        key_name: given(&request.key_name).map(|name| key_name(&name)).transpose()?,
+        description: given(&request.description).map(secret_text).transpose()?,
+        value: request.value.as_deref().filter(|text| !text.is_empty()).map(secret_value).transpose()?,
+        ..change
+    })
 }
 
 fn key_name(name: &str) -> Result<String, Error> {

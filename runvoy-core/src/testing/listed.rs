@@ -1,9 +1,10 @@
 //! No property is forgotten in the macro of its suite.
 
-const SUITES: [&str; 4] = [
+const SUITES: [&str; 5] = [
     include_str!("audit_log.rs"),
     include_str!("image_registry.rs"),
     include_str!("key_store.rs"),
+    include_str!("secret_store.rs"),
     concat!(
         include_str!("execution_store.rs"),
         include_str!("execution_store/creating.rs"),

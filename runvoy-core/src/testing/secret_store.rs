@@ -58,14 +58,8 @@ pub fn some_secret() -> Secret {
 
 /// A change of nothing.
 pub fn some_change() -> SecretChange {
-    SecretChange {
-        key_name: None,
-        description: None,
-        value: None,
-        by: "ops@acme.test".parse().unwrap(),
-        at: "2026-01-02T03:04:05Z".parse().unwrap(),
-        request: RequestId::random(),
-    }
+    let (by, at) = ("ops@acme.test".parse().unwrap(), "2026-01-02T03:04:05Z".parse().unwrap());
+    SecretChange::nothing(by, at, RequestId::random())
 }
 
 async fn create(store: &Store, secret: &Secret, value: &str) -> SecretCreated {

@@ -24,6 +24,7 @@ mod logs;
 mod meanwhile;
 mod people;
 mod rates;
+mod secrets;
 mod server;
 mod trace;
 mod why;

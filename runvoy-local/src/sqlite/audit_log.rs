@@ -38,7 +38,7 @@ pub(super) fn append(connection: &Connection, body: &str) -> Result<u64, Failure
     Ok(record.seq)
 }
 
-fn head(connection: &Connection) -> Result<Head, Failure> {
+pub(super) fn head(connection: &Connection) -> Result<Head, Failure> {
     let mut statement = connection.prepare_cached(HEAD)?;
     let head = statement.query_row([], |row| Ok(Head { seq: seq(row, 0)?, hash: lossy(row, 1)? }));
     Ok(head.optional()?.unwrap_or_default())
@@ -73,6 +73,14 @@ pub(super) fn forged(connection: &Connection, after: u64) -> Result<Option<Audit
         return Ok(None);
     }
     Ok(connection.prepare_cached(FORGED)?.query_row([], record).optional()?)
+}
+
+/// Adds a checkpoint within whatever transaction the connection is in.
+pub(super) fn add_checkpoint(connection: &Connection, checkpoint: Checkpoint) -> Result<(), Failure> {
+    let Checkpoint { at, head, mac } = checkpoint;
+    let values = (text::int(head.seq), head.hash, text::time(at), mac.unwrap_or_default());
+    connection.prepare_cached(ADD_CHECKPOINT)?.execute(values)?;
+    Ok(())
 }
 
 fn read(connection: &Connection, after: u64, limit: usize) -> Result<Vec<AuditRecord>, Failure> {
@@ -112,12 +120,8 @@ impl AuditLog for SqliteAuditLog {
     }
 
     async fn add_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
-        let Checkpoint { at, head, mac } = checkpoint.clone();
-        let values = (text::int(head.seq), head.hash, text::time(at), mac.unwrap_or_default());
-        let add =
-            move |connection: &Connection| Ok(connection.prepare_cached(ADD_CHECKPOINT)?.execute(values)?);
-        self.0.write(add).await?;
-        Ok(())
+        let checkpoint = checkpoint.clone();
+        Ok(self.0.write(move |connection| add_checkpoint(connection, checkpoint)).await?)
     }
 
     async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {

@@ -8,11 +8,13 @@ use runvoy_core::audit::CheckpointKey;
 use runvoy_core::id::RequestId;
 use zeroize::Zeroizing;
 
+use super::text;
+
 const LENGTH: usize = 32;
 
 /// The key that seals what is secret in a data directory: 256 bits in a file that its owner alone may read.
 ///
-/// Who loses it loses the stored requests of live executions, and what the checkpoints of the audit log prove: under
+/// Who loses it loses secrets, the stored requests of live executions, and what the checkpoints of the audit log prove: under
 /// another key they are not authentic. A database opens with its own key only. `Debug` shows nothing of it, and its memory
 /// is wiped when it is dropped.
 #[derive(Clone)]
@@ -47,6 +49,18 @@ pub enum MasterKeyError {
 }
 
 impl MasterKey {
+    /// A new key of 256 random bits.
+    pub fn generate() -> io::Result<Self> {
+        let mut key = Zeroizing::new([0; LENGTH]);
+        getrandom::fill(key.as_mut()).map_err(io::Error::other)?;
+        Ok(Self(key))
+    }
+
+    /// A key as text: 64 hex digits. `None` if it is something else.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        text::parse_hex(text.trim()).map(|bytes| Self(Zeroizing::new(bytes)))
+    }
+
     /// A key that is kept elsewhere.
     pub fn from_bytes(bytes: [u8; LENGTH]) -> Self {
         Self(Zeroizing::new(bytes))
@@ -60,12 +74,38 @@ impl MasterKey {
         match File::open(path) {
             Ok(file) => Self::load(path, &file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                create(path).map_err(io)?;
+                Self::generate().and_then(|key| key.write(path)).map_err(io)?;
                 // Somebody else's file, if that was first.
                 Self::load(path, &File::open(path).map_err(io)?)
             }
             Err(error) => Err(io(error)),
         }
+    }
+
+    /// Reads the key in the file at `path`; `None` if there is no such file.
+    pub fn load_if_there(path: &Path) -> Result<Option<Self>, MasterKeyError> {
+        match File::open(path) {
+            Ok(file) => Self::load(path, &file).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(MasterKeyError::Io { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Makes a file of mode 0600 with this key, durably; one that is there stays as it is.
+    ///
+    /// Makes the whole file under another name, and gives it its own only then: nobody ever reads half a key.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}", RequestId::random()));
+        let unfinished = path.with_file_name(name);
+        let made =
+            write_new(&unfinished, self.0.as_ref()).and_then(|()| match fs::hard_link(&unfinished, path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                linked => linked,
+            });
+        fs::remove_file(&unfinished)?;
+        made?;
+        sync_directory(path)
     }
 
     fn load(path: &Path, mut file: &File) -> Result<Self, MasterKeyError> {
@@ -99,20 +139,8 @@ impl fmt::Debug for MasterKey {
     }
 }
 
-/// Makes the whole file under another name, and gives it its own only then: nobody ever reads half a key, and a
-/// key that is there already is not replaced.
-fn create(path: &Path) -> io::Result<()> {
-    let mut key = Zeroizing::new([0; LENGTH]);
-    getrandom::fill(key.as_mut()).map_err(io::Error::other)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}", RequestId::random()));
-    let unfinished = path.with_file_name(name);
-    let made = write_new(&unfinished, key.as_ref()).and_then(|()| match fs::hard_link(&unfinished, path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    });
-    fs::remove_file(&unfinished)?;
-    made?;
+/// Makes names in the directory of `path` durable.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -17,6 +17,7 @@ mod listing;
 mod lock_manager;
 mod master_key;
 mod open;
+mod reseal;
 mod schema;
 mod seal;
 mod secret_store;
@@ -42,6 +43,9 @@ use secret_store::SqliteSecretStore;
 
 pub use master_key::{MasterKey, MasterKeyError};
 pub use open::{OpenError, OpenProblem};
+pub use reseal::{ResealError, Resealed, reseal};
+#[cfg(feature = "server")]
+pub(crate) use {master_key::sync_directory, open::fits};
 
 /// Where the stores are, and the key that seals what is secret in them.
 #[derive(Debug)]

@@ -12,6 +12,8 @@ use super::database::Files;
 use super::error::Failure;
 use super::image_registry::{self, Images};
 use super::lock_manager::{self, Documents};
+#[cfg(feature = "server")]
+use super::master_key::MasterKey;
 use super::schema;
 use super::seal::Sealer;
 use crate::accounts::Accounts;
@@ -22,7 +24,7 @@ const STATEMENTS: usize = 64;
 const BUSY: Duration = Duration::from_secs(5);
 /// A WAL that a burst made longer is cut back to this.
 const WAL_BYTES: i64 = 16 * 1024 * 1024;
-const KEY_CHECK: &str = "master_key_check";
+pub(super) const KEY_CHECK: &str = "master_key_check";
 
 /// Why a file's stores could not be opened. The file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +57,7 @@ pub enum OpenProblem {
     },
     /// The master key is not the one that it was made with.
     #[error(
-        "its master key is another one: put the right key file back, nothing is lost; where it is lost, docs/OPERATIONS.md says how to go on"
+        "its master key is another one: give it the right one back (`master.key`, or RUNVOY_MASTER_KEY), nothing is lost; where it is lost, docs/OPERATIONS.md says how to go on"
     )]
     WrongMasterKey,
     /// It is no database at all, or a broken one.
@@ -97,6 +99,25 @@ pub(super) struct Kept {
     pub(super) accounts: Accounts,
     pub(super) locks: Documents,
     pub(super) images: Images,
+}
+
+/// Whether a database was made with this key; so is one that is not there yet. The file stays as it is.
+#[cfg(feature = "server")]
+pub(crate) fn fits(path: &Path, key: &MasterKey) -> Result<bool, OpenError> {
+    let check = || {
+        if !path.try_exists()? {
+            return Ok(true);
+        }
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        if schema::version(&connection)? == 0 {
+            return Ok(true);
+        }
+        match check_key(&connection, &Sealer::new(key.clone())) {
+            Err(OpenProblem::WrongMasterKey) => Ok(false),
+            other => other.map(|()| true),
+        }
+    };
+    check().map_err(|problem| OpenError { path: path.to_owned(), problem })
 }
 
 /// Opens, checks and migrates the file, and reads what is kept in memory of it.

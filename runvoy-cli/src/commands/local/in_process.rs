@@ -6,6 +6,7 @@ use runvoy_local::{DataDir, DataDirError, Guest, Local, Sandbox};
 
 use super::not_started;
 use super::place::{Place, unusable};
+use super::preset::Preset;
 use super::serve;
 use crate::args::LocalRunArgs;
 use crate::client::Client;
@@ -17,13 +18,13 @@ use crate::error::{CliError, Kind};
 use crate::settings::{self, Settings, Sources};
 
 /// The whole of `runvoy run`, over the server that holds the data directory, or one in this process.
-pub(super) async fn run(context: &Context, args: &LocalRunArgs) -> Result<u8, CliError> {
+pub(super) async fn run(context: &Context, args: &LocalRunArgs, preset: Preset) -> Result<u8, CliError> {
     let place = Place::new(&args.place)?;
     let mut settings = RunSettings::new(&args.options, &args.command, &std::env::vars_os().collect())?;
     settings.on_interrupt = OnInterrupt::Kill;
     match DataDir::open(&place.data_dir) {
         Ok(dir) => {
-            let (local, key) = start(&place, dir).await?;
+            let (local, key) = start(&place, dir, preset).await?;
             let client = Client::in_process(local.router(), key);
             prepare_image(&local, &client, &place, &settings).await?;
             let code = execute(&client, &settings, context.printer).await;
@@ -42,10 +43,11 @@ pub(super) async fn run(context: &Context, args: &LocalRunArgs) -> Result<u8, Cl
 }
 
 /// A server of this process alone. Its key is made for it and kept nowhere.
-async fn start(place: &Place, dir: DataDir) -> Result<(Local, HeaderValue), CliError> {
+async fn start(place: &Place, dir: DataDir, preset: Preset) -> Result<(Local, HeaderValue), CliError> {
     let key = ApiKey::generate();
     let header = settings::key_header(key.reveal())?;
-    let config = place.config(&dir, Some(Guest { email: caller(), key }))?;
+    let mut config = place.config(&dir, Some(Guest { email: caller(), key }))?;
+    config.master_key = preset.master_key;
     Ok((Local::start(dir, config).await.map_err(not_started)?, header))
 }
 

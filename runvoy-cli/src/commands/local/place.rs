@@ -32,7 +32,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(args: &PlaceArgs) -> Result<Self, CliError> {
-        let data_dir = args.data_dir.clone().map_or_else(default_data_dir, Ok)?;
+        let data_dir = data_dir(args.data_dir.as_ref())?;
         let executor = match args.executor {
             args::ExecutorChoice::Auto => ExecutorChoice::Auto,
             args::ExecutorChoice::Docker => ExecutorChoice::Docker,
@@ -63,6 +63,7 @@ impl Place {
             service: Config::default(),
             guest,
             reconcile_every: RECONCILE_EVERY,
+            master_key: None,
             policies: None,
             server_log: None,
         })
@@ -91,6 +92,11 @@ impl Place {
 fn rustix_is_root() -> bool {
     // The owner of our own entry in /proc is our effective user.
     std::fs::metadata("/proc/self").is_ok_and(|data| std::os::unix::fs::MetadataExt::uid(&data) == 0)
+}
+
+/// The directory that is named, or the usual one.
+pub(super) fn data_dir(named: Option<&PathBuf>) -> Result<PathBuf, CliError> {
+    named.cloned().map_or_else(default_data_dir, Ok)
 }
 
 /// `$XDG_DATA_HOME/runvoy`.

@@ -1,4 +1,4 @@
-//! The first admin's key, out of the environment.
+//! Keys, out of the environment.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,38 +8,76 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use runvoy_core::key::ApiKey;
+use runvoy_local::sqlite::MasterKey;
 
-use crate::env_vars::{ADMIN_API_KEY, API_KEY, PRESET_ON_STDIN};
+use crate::env_vars::{ADMIN_API_KEY, API_KEY, MASTER_KEY, PRESET_ON_STDIN};
 use crate::error::{CliError, Kind};
 
-/// More than any key has.
+/// More than both keys have.
 const MOST: u64 = 4096;
 
-/// The preset key, if there is one.
+/// What the environment held that commands must not see.
+#[derive(Default)]
+pub(super) struct Preset {
+    /// The first admin's key.
+    pub(super) admin_key: Option<ApiKey>,
+    /// The data directory's master key.
+    pub(super) master_key: Option<MasterKey>,
+}
+
+/// Who is to be started.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// A server for others.
+    Serve,
+    /// A run of one's own, which may have a use for one's own API key.
+    Run,
+}
+
+impl Start {
+    fn hides(self) -> &'static [&'static str] {
+        match self {
+            Self::Serve => &[ADMIN_API_KEY, API_KEY, MASTER_KEY],
+            Self::Run => &[MASTER_KEY],
+        }
+    }
+}
+
+/// The keys that were preset.
 ///
 /// A process shows the environment that it was started with for as long as it lives, to every command of the same user.
 /// So where that holds a key the program starts again without it, under the same process id, and reads it from its
 /// standard input.
-pub(super) fn take() -> Result<Option<ApiKey>, CliError> {
-    let [preset, own] = [ADMIN_API_KEY, API_KEY].map(std::env::var_os);
-    if preset.is_some() || own.is_some() {
-        let preset = preset.unwrap_or_default();
-        let text = preset.to_str().ok_or_else(|| unusable(&"it is not text"))?;
+pub(super) fn take(start: Start) -> Result<Preset, CliError> {
+    if start.hides().iter().any(|name| std::env::var_os(name).is_some()) {
+        let keys = [ADMIN_API_KEY, MASTER_KEY]
+            .map(|name| if start.hides().contains(&name) { text(name) } else { Ok(String::new()) });
+        let [admin, master] = keys;
+        let text = format!("{}\n{}", admin?, master?);
         // Before anything else: what cannot be a key is told at once.
-        parse(text)?;
-        return Err(start_again(text));
+        parse(&text)?;
+        return Err(start_again(start, &text));
     }
     let marker = std::env::var(PRESET_ON_STDIN).unwrap_or_default();
     match marker.split_once(' ') {
         // A process that only inherited the variable has another id.
         Some((pid, stdin)) if pid == std::process::id().to_string() => {
             let mut text = String::new();
-            std::io::stdin().lock().take(MOST).read_to_string(&mut text).map_err(|e| unusable(&e))?;
+            std::io::stdin()
+                .lock()
+                .take(MOST)
+                .read_to_string(&mut text)
+                .map_err(|e| unusable(ADMIN_API_KEY, &e))?;
             look_as_before(stdin);
             parse(&text)
         }
-        _ => Ok(None),
+        _ => Ok(Preset::default()),
     }
+}
+
+fn text(name: &str) -> Result<String, CliError> {
+    let value = std::env::var_os(name).unwrap_or_default();
+    value.into_string().map_err(|_| unusable(name, &"it is not text"))
 }
 
 /// Takes back what starting again has changed: the name in `ps`, and a terminal as standard input. Neither is needed.
@@ -59,16 +97,31 @@ fn terminal() -> String {
     path.flatten().and_then(|path| path.into_os_string().into_string().ok()).unwrap_or_default()
 }
 
-fn parse(text: &str) -> Result<Option<ApiKey>, CliError> {
-    if text.is_empty() { Ok(None) } else { ApiKey::parse(text).map(Some).map_err(|e| unusable(&e)) }
+/// An API key holds no line break.
+fn parse(text: &str) -> Result<Preset, CliError> {
+    let (admin, master) = text.rsplit_once('\n').unwrap_or((text, ""));
+    let admin_key = Some(admin).filter(|key| !key.is_empty()).map(ApiKey::parse).transpose();
+    let admin_key = admin_key.map_err(|e| unusable(ADMIN_API_KEY, &e))?;
+    Ok(Preset { admin_key, master_key: master_key(MASTER_KEY, master)? })
+}
+
+/// A master key as a variable holds it; none in an empty one.
+pub(super) fn master_key(name: &str, text: &str) -> Result<Option<MasterKey>, CliError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let key = MasterKey::from_hex(text).ok_or_else(|| {
+        unusable(name, &"it is not 64 hex digits").hint("`openssl rand -hex 32` makes a new key")
+    });
+    key.map(Some)
 }
 
 /// Answers only if that fails.
-fn start_again(key: &str) -> CliError {
+fn start_again(start: Start, keys: &str) -> CliError {
     let run = || {
         let (reader, mut writer) = std::io::pipe()?;
         // A pipe holds far more than a key.
-        writer.write_all(key.as_bytes())?;
+        writer.write_all(keys.as_bytes())?;
         drop(writer);
         let marker = format!("{} {}", std::process::id(), terminal());
         let mut args = std::env::args_os();
@@ -76,13 +129,16 @@ fn start_again(key: &str) -> CliError {
         if let Some(name) = args.next() {
             command.arg0(name);
         }
-        command.args(args).env_remove(ADMIN_API_KEY).env_remove(API_KEY).env(PRESET_ON_STDIN, &marker);
+        command.args(args).env(PRESET_ON_STDIN, &marker);
+        start.hides().iter().for_each(|name| {
+            command.env_remove(name);
+        });
         Err::<(), _>(command.stdin(reader).exec())
     };
     let error = run().err().unwrap_or_else(|| std::io::Error::other("nothing was started"));
     CliError::new(Kind::NotRun, format!("cannot start again without the key in the environment: {error}"))
 }
 
-fn unusable(error: &dyn std::fmt::Display) -> CliError {
-    CliError::new(Kind::Config, format!("{ADMIN_API_KEY}: {error}"))
+fn unusable(name: &str, error: &dyn std::fmt::Display) -> CliError {
+    CliError::new(Kind::Config, format!("{name}: {error}"))
 }

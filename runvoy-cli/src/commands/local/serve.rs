@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use super::not_started;
 use super::place::{self, Place};
+use super::preset::Preset;
 use crate::args::{LimitArgs, ServeArgs};
 use crate::commands::Context;
 use crate::config::Config;
@@ -19,11 +20,7 @@ use crate::{env_vars, exit, settings};
 const PROFILE: &str = "local";
 
 /// Serves until a signal ends it; a second one does not wait for what is under way.
-pub(super) async fn serve(
-    context: &Context,
-    args: &ServeArgs,
-    preset: Option<ApiKey>,
-) -> Result<u8, CliError> {
+pub(super) async fn serve(context: &Context, args: &ServeArgs, preset: Preset) -> Result<u8, CliError> {
     let admin: Email =
         args.admin_email.parse().map_err(|e| CliError::new(Kind::Usage, format!("--admin-email: {e}")))?;
     let mut signals = if args.policies.is_some() { Signals::catch_ends()? } else { Signals::catch()? };
@@ -35,6 +32,7 @@ pub(super) async fn serve(
     super::log("info", Some(&log));
     let mut config = place.config(&dir, None)?;
     config.server_log = Some(log.clone());
+    config.master_key = preset.master_key;
     config.policies.clone_from(&args.policies);
     config.service.rates = rates(&args.limits);
     config.service.trusted_proxies.clone_from(&args.limits.trusted_proxy);
@@ -47,7 +45,7 @@ pub(super) async fn serve(
     let address = listener.local_addr().map_err(not_started)?;
     let endpoint = format!("http://{address}");
     let owner = admin.clone();
-    first_admin(context, &local, admin, preset, &endpoint).await?;
+    first_admin(context, &local, admin, preset.admin_key, &endpoint).await?;
     offer_image(&local, &place, &owner).await?;
     let note = ServerNote { pid: std::process::id(), endpoint: Some(endpoint.clone()) };
     local.data_dir().note(&note).map_err(not_started)?;

@@ -1,0 +1,255 @@
+//! Secrets over HTTP: the shapes that clients know, and that nobody learns of what they may not see.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Method, StatusCode};
+use runvoy_core::cedar::CedarAuthorizer;
+use runvoy_core::id::Role;
+use serde_json::{Value, json};
+
+use super::server::{Answer, Server, key};
+
+fn new(name: &str) -> String {
+    json!({"name": name, "key_name": "TOKEN", "value": format!("value-of-{name}"), "description": "ci"})
+        .to_string()
+}
+
+async fn create(server: &Server, role: Role, name: &str) -> Answer {
+    server.ask_as(Some(&key(role)), Method::POST, "/secrets", new(name)).await
+}
+
+async fn created(server: &Server, role: Role, name: &str) {
+    let answer = create(server, role, name).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
+}
+
+async fn with_policies(policies: &str) -> Server {
+    let authorizer = CedarAuthorizer::with_policies(&[("acme.cedar", policies)]).unwrap();
+    Server::with(|ports| ports.authorizer = Arc::new(authorizer)).await
+}
+
+async fn run(server: &Server, role: Role, body: Value) -> Answer {
+    server.ask_as(Some(&key(role)), Method::POST, "/run", body.to_string()).await
+}
+
+/// Everything of an answer, its request's id apart and `name` replaced.
+fn said(answer: &Answer, name: &str) -> (StatusCode, String) {
+    (answer.status, answer.text.replace(name, "NAME"))
+}
+
+#[tokio::test]
+async fn a_secret_has_the_shape_that_clients_know() {
+    let server = Server::new().await;
+    let answer = create(&server, Role::Developer, "gh").await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+    assert_eq!(answer.json()["message"], "Secret created successfully");
+    let shown = server.get("/secrets/gh").await.json();
+    let secret = &shown["secret"];
+    for (field, value) in [
+        ("name", json!("gh")),
+        ("key_name", json!("TOKEN")),
+        ("description", json!("ci")),
+        ("value", json!("value-of-gh")),
+        ("version", json!(1)),
+        ("created_by", json!("developer@acme.test")),
+        ("owned_by", json!(["developer@acme.test"])),
+        ("updated_by", json!("developer@acme.test")),
+    ] {
+        assert_eq!(secret[field], value, "{field}");
+    }
+    for field in ["created_at", "updated_at", "created_by_request_id", "modified_by_request_id"] {
+        assert!(secret[field].is_string(), "{field}");
+    }
+    let mut without = secret.clone();
+    without.as_object_mut().unwrap().remove("value");
+    assert_eq!(server.get("/secrets/gh?value=false").await.json()["secret"], without);
+    for path in ["/secrets", "/secrets/"] {
+        assert_eq!(server.get(path).await.json(), json!({"secrets": [without], "total": 1}));
+    }
+    // Empty or absent: it stays.
+    let body = json!({"value": "other", "description": "", "key_name": null}).to_string();
+    let changed = server.ask(Method::PUT, "/secrets/gh", body).await;
+    assert_eq!(changed.json()["message"], "Secret updated successfully", "{}", changed.text);
+    let secret = server.get("/secrets/gh").await.json()["secret"].clone();
+    assert_eq!((&secret["value"], &secret["version"]), (&json!("other"), &json!(2)));
+    assert_eq!((&secret["description"], &secret["key_name"]), (&json!("ci"), &json!("TOKEN")));
+    assert_eq!(secret["updated_by"], "admin@acme.test");
+    let deleted = server.ask(Method::DELETE, "/secrets/gh", Body::empty()).await;
+    assert_eq!(deleted.json()["name"], "gh");
+    assert_eq!(deleted.json()["message"], "Secret deleted successfully");
+    assert_eq!(server.get("/secrets").await.json(), json!({"secrets": [], "total": 0}));
+}
+
+#[tokio::test]
+async fn what_is_there_or_not_has_codes_of_its_own() {
+    let server = Server::new().await;
+    created(&server, Role::Admin, "gh").await;
+    let again = create(&server, Role::Operator, "gh").await;
+    assert_eq!(
+        (again.status, &again.json()["code"]),
+        (StatusCode::CONFLICT, &json!("SECRET_ALREADY_EXISTS"))
+    );
+    for (method, body) in [(Method::GET, ""), (Method::PUT, r#"{"value":"v"}"#), (Method::DELETE, "")] {
+        let missing = server.ask(method, "/secrets/none", body).await;
+        let code = missing.json()["code"].clone();
+        assert_eq!((missing.status, code), (StatusCode::NOT_FOUND, json!("SECRET_NOT_FOUND")));
+    }
+    assert_eq!(server.get("/secrets/gh").await.json()["secret"]["value"], "value-of-gh");
+    for body in ["{", r#"{"name":7}"#, r#"{"name":"x/y","key_name":"K","value":"v"}"#, "{}"] {
+        assert_eq!(
+            server.ask(Method::POST, "/secrets", body).await.status,
+            StatusCode::BAD_REQUEST,
+            "{body}"
+        );
+        let viewer = server.ask_as(Some(&key(Role::Viewer)), Method::POST, "/secrets", body).await;
+        assert_eq!(viewer.status, StatusCode::FORBIDDEN, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_says_which_secrets_it_got_and_no_answer_has_a_value() {
+    let server = Server::new().await;
+    created(&server, Role::Developer, "gh").await;
+    let answer = run(&server, Role::Developer, json!({"command": "true", "secrets": ["gh", "gh"]})).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text);
+    let id = answer.json()["execution_id"].as_str().unwrap().to_owned();
+    let record = server.get(&format!("/executions/{id}")).await;
+    assert_eq!(record.json()["secrets"], json!([{"name": "gh", "version": 1}]));
+    let audit = server.get("/audit").await;
+    assert!(audit.text.contains("secret:gh"), "{}", audit.text);
+    for answer in [answer, record, audit, server.get("/executions").await, server.get("/secrets").await] {
+        assert!(!answer.text.contains("value-of-gh"), "{}", answer.text);
+    }
+}
+
+/// Somebody else's secret is told as one that is not there, whatever is asked of it.
+#[tokio::test]
+async fn whether_a_secret_exists_is_told_to_nobody_who_may_not_see_it() {
+    const POLICIES: [&str; 3] = [
+        "",
+        // Who does not own it may not use it either: of a name that nobody has the answer is the same.
+        r#"@id("acme.own") forbid (principal in Role::"developer", action == Action::"use_secret", resource)
+           unless { resource.owned_by.contains(principal) };"#,
+        // What is kept from them by its owner's name is told as a free name, which they might use.
+        r#"@id("acme.admins") forbid (principal in Role::"developer", action == Action::"use_secret", resource)
+           when { resource.owned_by.contains(User::"admin@acme.test") };"#,
+    ];
+    for policies in POLICIES {
+        let server = with_policies(policies).await;
+        created(&server, Role::Admin, "theirs").await;
+        let developer = key(Role::Developer);
+        for (method, body) in
+            [(Method::GET, ""), (Method::PUT, r#"{"value":"v"}"#), (Method::PUT, "{"), (Method::DELETE, "")]
+        {
+            let [hidden, free] = [("theirs"), ("nobody")].map(|name| (name, format!("/secrets/{name}")));
+            let told = server.ask_as(Some(&developer), method.clone(), &hidden.1, body).await;
+            let free_told = server.ask_as(Some(&developer), method.clone(), &free.1, body).await;
+            assert_eq!(said(&told, hidden.0), said(&free_told, free.0), "{method} {policies}");
+            assert_eq!(told.status, StatusCode::FORBIDDEN);
+        }
+        let list = server.ask_as(Some(&developer), Method::GET, "/secrets", Body::empty()).await;
+        assert_eq!(list.json()["total"], 0);
+        for action in ["read_secret", "update_secret", "delete_secret", "use_secret"] {
+            let mut answers = Vec::new();
+            for name in ["theirs", "nobody"] {
+                let body = json!({"action": action, "resource": format!("secret:{name}")}).to_string();
+                let answer = server.ask_as(Some(&developer), Method::POST, "/authz/check", body).await;
+                answers.push(said(&answer, name));
+            }
+            assert_eq!(answers[0], answers[1], "{action} {policies}");
+        }
+        if !policies.is_empty() {
+            for others in [&[][..], &["nobody-2"]] {
+                let mut answers = Vec::new();
+                for name in ["theirs", "nobody"] {
+                    let names: Vec<_> = std::iter::once(&name).chain(others).collect();
+                    let body = json!({"command": "true", "secrets": names});
+                    answers.push(said(&run(&server, Role::Developer, body).await, name));
+                }
+                assert_eq!(answers[0], answers[1], "{policies}");
+                assert!(!answers[0].0.is_success(), "{answers:?}");
+            }
+        }
+    }
+}
+
+/// A name that is taken is told like one that a policy keeps from the caller.
+#[tokio::test]
+async fn a_name_that_is_taken_by_what_one_may_not_see_is_told_as_one_that_is_reserved() {
+    let reserved =
+        r#"@id("acme.x") forbid (principal in Role::"developer", action == Action::"read_trace", resource);"#;
+    let server = with_policies(reserved).await;
+    created(&server, Role::Admin, "theirs").await;
+    let taken = create(&server, Role::Developer, "theirs").await;
+    assert_eq!(taken.status, StatusCode::FORBIDDEN);
+    assert_eq!(taken.json()["code"], Value::Null);
+    let details = taken.json()["details"].as_str().unwrap().to_owned();
+    assert_eq!(details, "no policy allows you to `create_secret` on `secret:theirs`");
+    assert_eq!(server.get("/secrets/theirs").await.json()["secret"]["value"], "value-of-theirs");
+    // Whoever tries out names is seen.
+    let audit = server.get("/audit?user=developer@acme.test").await.text;
+    let line: Value = serde_json::from_str(audit.lines().last().unwrap()).unwrap();
+    assert_eq!((&line["kind"], &line["action"]), (&json!("denied"), &json!("create_secret")), "{audit}");
+}
+
+#[tokio::test]
+async fn a_developer_has_their_own_secrets_and_no_other() {
+    let server = Server::new().await;
+    created(&server, Role::Developer, "mine").await;
+    created(&server, Role::Operator, "theirs").await;
+    let developer = key(Role::Developer);
+    let ask = async |method: Method, path: &str, body: &'static str| {
+        server.ask_as(Some(&developer), method, path, body).await.status.as_u16()
+    };
+    let change = r#"{"value":"changed"}"#;
+    assert_eq!(ask(Method::GET, "/secrets/mine", "").await, 200);
+    assert_eq!(ask(Method::PUT, "/secrets/mine", change).await, 200);
+    assert_eq!(ask(Method::PUT, "/secrets/theirs", change).await, 403);
+    assert_eq!(ask(Method::DELETE, "/secrets/theirs", "").await, 403);
+    assert_eq!(ask(Method::DELETE, "/secrets/mine", "").await, 200);
+    assert_eq!(server.get("/secrets/theirs").await.json()["secret"]["value"], "value-of-theirs");
+    let list = server.get("/secrets").await.json();
+    assert_eq!(list["total"], 1, "{list}");
+}
+
+/// The first example of policies, with secrets that are there.
+#[tokio::test]
+async fn production_secrets_come_only_with_a_production_lock() {
+    let server = with_policies(include_str!("../../../examples/policies/prod-needs-its-lock.cedar")).await;
+    created(&server, Role::Admin, "prod-db").await;
+    created(&server, Role::Admin, "staging-db").await;
+    let with = async |secret: &str, lock: Option<&str>| {
+        run(&server, Role::Admin, json!({"command": "make deploy", "secrets": [secret], "lock": lock})).await
+    };
+    for lock in [None, Some("staging")] {
+        let denied = with("prod-db", lock).await;
+        assert_eq!(denied.status, StatusCode::FORBIDDEN, "{}", denied.text);
+        let details = denied.json()["details"].as_str().unwrap().to_owned();
+        assert_eq!(details, "policy `acme.prod-needs-its-lock` forbids `use_secret` on `secret:prod-db`");
+        assert_eq!(denied.json()["code"], "FORBIDDEN");
+    }
+    assert_eq!(with("prod-db", Some("prod-infra")).await.status, StatusCode::ACCEPTED);
+    assert_eq!(with("staging-db", None).await.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_server_without_a_store_says_so() {
+    let server = Server::new().await;
+    let bare = runvoy_core::Runvoy::builder()
+        .keys(server.ports.keys.clone())
+        .executions(server.ports.executions.clone())
+        .locks(server.ports.locks.clone())
+        .executor(server.ports.executor.clone())
+        .logs(server.ports.logs.clone())
+        .audit(server.ports.audit.clone())
+        .authorizer(server.ports.authorizer.clone())
+        .clock(server.clock.clone())
+        .build()
+        .unwrap();
+    let bare = Server { router: runvoy_core::http::router(bare.clone()), runvoy: bare, ..server };
+    let refused = run(&bare, Role::Admin, json!({"command": "true", "secrets": ["gh"]})).await;
+    assert_eq!(refused.json()["details"], "secrets: this server has no secret store");
+    assert_eq!(create(&bare, Role::Admin, "gh").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(bare.get("/secrets").await.json()["total"], 0);
+}

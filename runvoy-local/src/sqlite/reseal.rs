@@ -1,0 +1,155 @@
+//! Another master key: all that is sealed is sealed anew, in one commit.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use runvoy_core::audit::{self, Checkpoint};
+use runvoy_core::id::{Email, ExecutionId, RequestId};
+use runvoy_core::port::{AuditEvent, AuditKind, BoxError, Resource};
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error::Failure;
+use super::execution_row::Columns;
+use super::master_key::MasterKey;
+use super::open::{self, KEY_CHECK, OpenError};
+use super::seal::Sealer;
+use super::{audit_log, secret_store};
+
+const SEALED_REQUESTS: &str =
+    "SELECT id, sealed_request FROM executions WHERE sealed_request IS NOT NULL ORDER BY id";
+const PUT_REQUEST: &str = "UPDATE executions SET sealed_request = ?2 WHERE id = ?1";
+const PUT_CHECK: &str = "UPDATE meta SET value = ?2 WHERE name = ?1";
+
+/// What was sealed anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resealed {
+    /// Secrets.
+    pub secrets: usize,
+    /// Requests of live executions.
+    pub requests: usize,
+}
+
+/// Why nothing was sealed anew. The file is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResealError {
+    /// The file could not be opened, or has another key.
+    #[error(transparent)]
+    Open(OpenError),
+    /// A sealed value does not open, although the key is right.
+    #[error("{what} cannot be opened: it was changed in the file; nothing was changed")]
+    Broken {
+        /// Which.
+        what: String,
+    },
+    /// The file could not be read or written.
+    #[error("the database {path} could not be written; nothing was changed", path = .path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: BoxError,
+    },
+}
+
+/// Seals everything in the database at `path` with another key, notes that in the audit log, and anchors the log with the
+/// new key: all of it or nothing, whatever happens meanwhile. Nothing that was sealed with the old key is left in the file.
+///
+/// Nobody else may have the file open. Reads the disk, and blocks.
+pub fn reseal(path: &Path, old: &MasterKey, new: &MasterKey, at: Timestamp) -> Result<Resealed, ResealError> {
+    let (from, to) = (Sealer::new(old.clone()), Sealer::new(new.clone()));
+    let opened = open::open(path, &from);
+    let (mut files, _) =
+        opened.map_err(|problem| ResealError::Open(OpenError { path: path.to_owned(), problem }))?;
+    // A reader keeps what it may read from being removed.
+    files.readers.clear();
+    let failed = |failure: Failure| ResealError::Failed { path: path.to_owned(), source: failure.into() };
+    let written = files.writer.transaction_with_behavior(TransactionBehavior::Immediate);
+    let written = written.map_err(|error| failed(error.into()))?;
+    let resealed = Resealing { connection: &written, from, to, failed: &failed }.all(new, at)?;
+    written.commit().map_err(|error| failed(error.into()))?;
+    let truncated = files.writer.pragma_query_value(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()));
+    truncated.map_err(|error| failed(error.into()))?;
+    Ok(resealed)
+}
+
+/// A transaction in which everything gets another seal.
+struct Resealing<'a, F> {
+    connection: &'a Connection,
+    from: Sealer,
+    to: Sealer,
+    failed: &'a F,
+}
+
+impl<F: Fn(Failure) -> ResealError> Resealing<'_, F> {
+    fn all(&self, new: &MasterKey, at: Timestamp) -> Result<Resealed, ResealError> {
+        let resealed = Resealed { secrets: self.secrets()?, requests: self.requests()? };
+        self.finish(new, at, resealed).map_err(self.failed)?;
+        Ok(resealed)
+    }
+
+    fn secrets(&self) -> Result<usize, ResealError> {
+        let secrets = secret_store::all(self.connection).map_err(self.failed)?;
+        for secret in &secrets {
+            let sealed = secret_store::sealed(self.connection, &secret.name).map_err(self.failed)?;
+            let value = self.from.unseal_secret(secret, &sealed);
+            let value =
+                value.map_err(|failure| self.broken(failure, format!("the secret `{}`", secret.name)))?;
+            let sealed = self.to.seal_secret(secret, &value).map_err(self.failed)?;
+            secret_store::put_sealed(self.connection, &secret.name, &sealed).map_err(self.failed)?;
+        }
+        Ok(secrets.len())
+    }
+
+    fn requests(&self) -> Result<usize, ResealError> {
+        let requests = self.sealed_requests().map_err(self.failed)?;
+        for (id, sealed) in &requests {
+            let request = self.from.unseal_request(*id, sealed);
+            let request =
+                request.map_err(|failure| self.broken(failure, format!("the request of execution {id}")))?;
+            let sealed = self.to.seal_request(*id, &request).map_err(self.failed)?;
+            let written = self.connection.execute(PUT_REQUEST, (id.to_string(), sealed));
+            written.map_err(|error| (self.failed)(error.into()))?;
+        }
+        Ok(requests.len())
+    }
+
+    fn sealed_requests(&self) -> Result<Vec<(ExecutionId, Vec<u8>)>, Failure> {
+        let mut statement = self.connection.prepare(SEALED_REQUESTS)?;
+        let mut rows = statement.query([])?;
+        let mut requests = Vec::new();
+        while let Some(row) = rows.next()? {
+            requests.push((Columns(row).parsed(0)?, row.get(1)?));
+        }
+        Ok(requests)
+    }
+
+    /// The audit log says what happened before the key check does; both are there or neither.
+    fn finish(&self, new: &MasterKey, at: Timestamp, resealed: Resealed) -> Result<(), Failure> {
+        let event = AuditEvent {
+            at,
+            request_id: RequestId::random(),
+            user: Email::system(),
+            address: None,
+            kind: AuditKind::Allowed,
+            action: "rotate_master_key".to_owned(),
+            resource: Resource::System.to_string(),
+            policy: None,
+            detail: Some(format!("secrets: {}, requests: {}", resealed.secrets, resealed.requests)),
+        };
+        audit_log::append(self.connection, &audit::body(&event).map_err(Failure::unreadable)?)?;
+        let head = audit_log::head(self.connection)?;
+        let anchor = Checkpoint::new(at, head, Some(&new.checkpoint_key()));
+        audit_log::add_checkpoint(self.connection, anchor)?;
+        let check = self.to.seal(KEY_CHECK.as_bytes(), b"")?;
+        self.connection.execute(PUT_CHECK, (KEY_CHECK, check))?;
+        Ok(())
+    }
+
+    fn broken(&self, failure: Failure, what: String) -> ResealError {
+        match failure {
+            Failure::Unseal | Failure::Unreadable(_) => ResealError::Broken { what },
+            other => (self.failed)(other),
+        }
+    }
+}
