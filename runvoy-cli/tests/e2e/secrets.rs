@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::docker::{docker, server as docker_server};
-use crate::harness::{Server, runvoy, signal, stderr, stdout, until};
+use crate::harness::{Running, Server, runvoy, signal, stderr, stdout, until};
 
 /// Long and nowhere else on this machine.
 fn value() -> String {
@@ -94,6 +94,20 @@ fn secrets_are_kept_shown_changed_and_deleted() {
     assert_eq!(server.run(&["secrets", "get", "gh"]).status.code(), Some(66));
 }
 
+/// Whether the terminal of a process with these arguments shows nothing of what is typed.
+fn is_silent(arguments: &str) -> bool {
+    let process = std::fs::read_dir("/proc").unwrap().flatten().find(|process| {
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(arguments)
+    });
+    let Some(terminal) = process.and_then(|process| std::fs::read_link(process.path().join("fd/2")).ok())
+    else {
+        return false;
+    };
+    let settings = Command::new("stty").arg("-F").arg(terminal).arg("-a").output().unwrap();
+    stdout(&settings).contains(" -echo ")
+}
+
 #[test]
 fn a_value_is_asked_for_and_not_shown() {
     let server = Server::start();
@@ -104,9 +118,16 @@ fn a_value_is_asked_for_and_not_shown() {
     command.env("BIN", client.get_program());
     command.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.current_dir(client.get_current_dir().unwrap());
-    let shown = with_input(command, &format!("{value}\n"));
-    let text = stdout(&shown);
-    assert!(text.contains("Value of asked (not shown): "), "{text}");
+    command.stdin(Stdio::piped());
+    let mut running = Running::spawn(command);
+    running.expect("Value of asked (not shown): ");
+    until("nothing that is typed is shown", || is_silent("secrets\0create\0asked"));
+    let typed = format!("{value}\n");
+    running.child.stdin.as_mut().unwrap().write_all(typed.as_bytes()).unwrap();
+    running.expect("asked is kept");
+    let (code, text, _) = running.finish();
+    assert_eq!(code, Some(0));
+    let text = String::from_utf8(text).unwrap();
     assert_eq!(stdout(&server.run(&["secrets", "get", "asked", "--reveal"])), value);
     assert!(!text.contains(&value), "{text}");
 }
@@ -182,7 +203,7 @@ fn no_value_is_found_while_commands_run_wait_crash_and_have_ended() {
     let waiter = detach(&server, &["--lock", "prod", "--wait"], "echo \"it is $TOKEN\"");
     let failed = detach(&server, &["--no-shell"], "no-such-program");
     says(&server, &holder);
-    assert_eq!(server.ended(&failed)["status_reason"], "start_failed");
+    assert_eq!(server.ended(&failed)["status"], "FAILED");
     assert_eq!(server.record(&waiter)["status"], "QUEUED");
     assert_eq!(leaks(&server, &value), NOWHERE, "running, in line, and not started");
     server.crash();

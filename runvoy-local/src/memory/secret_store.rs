@@ -25,8 +25,13 @@ impl MemorySecretStore {
     }
 }
 
-fn is(made_by: RequestId) -> impl Fn(&&mut (Secret, SecretValue)) -> bool {
-    move |(secret, _)| secret.created_by_request_id == made_by
+/// The secret that was made by a request, and none that has its name meanwhile.
+fn known<'a>(
+    secrets: &'a mut Secrets,
+    name: &SecretName,
+    made_by: RequestId,
+) -> Option<&'a mut (Secret, SecretValue)> {
+    secrets.get_mut(name).filter(|(secret, _)| secret.created_by_request_id == made_by)
 }
 
 #[async_trait]
@@ -57,7 +62,7 @@ impl SecretStore for MemorySecretStore {
         name: &SecretName,
         made_by: RequestId,
     ) -> Result<Option<(Secret, SecretValue)>, StoreError> {
-        Ok(self.secrets().get_mut(name).filter(is(made_by)).cloned())
+        Ok(known(&mut self.secrets(), name, made_by).cloned())
     }
 
     async fn update(
@@ -67,7 +72,7 @@ impl SecretStore for MemorySecretStore {
         change: SecretChange,
     ) -> Result<Option<Secret>, StoreError> {
         let mut secrets = self.secrets();
-        Ok(secrets.get_mut(name).filter(is(made_by)).map(|(secret, value)| {
+        Ok(known(&mut secrets, name, made_by).map(|(secret, value)| {
             secret.apply(&change);
             if let Some(new) = change.value {
                 *value = new;
@@ -78,7 +83,7 @@ impl SecretStore for MemorySecretStore {
 
     async fn delete(&self, name: &SecretName, made_by: RequestId) -> Result<Option<Secret>, StoreError> {
         let mut secrets = self.secrets();
-        let is_it = secrets.get_mut(name).is_some_and(|mut secret| is(made_by)(&&mut secret));
+        let is_it = known(&mut secrets, name, made_by).is_some();
         Ok(if is_it { secrets.remove(name).map(|(secret, _)| secret) } else { None })
     }
 }

@@ -53,7 +53,8 @@ pub enum ResealError {
 }
 
 /// Seals everything in the database at `path` with another key, notes that in the audit log, and anchors the log with the
-/// new key: all of it or nothing, whatever happens meanwhile. Nothing that was sealed with the old key is left in the file.
+/// new key: all of it or nothing, whatever happens meanwhile. Nothing that was sealed with the old key is left in the file
+/// once this has answered, or the file was opened and closed again.
 ///
 /// Nobody else may have the file open. Reads the disk, and blocks.
 pub fn reseal(path: &Path, old: &MasterKey, new: &MasterKey, at: Timestamp) -> Result<Resealed, ResealError> {
@@ -68,8 +69,8 @@ pub fn reseal(path: &Path, old: &MasterKey, new: &MasterKey, at: Timestamp) -> R
     let written = written.map_err(|error| failed(error.into()))?;
     let resealed = Resealing { connection: &written, from, to, failed: &failed }.all(new, at)?;
     written.commit().map_err(|error| failed(error.into()))?;
-    let truncated = files.writer.pragma_query_value(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()));
-    truncated.map_err(|error| failed(error.into()))?;
+    // The last connection folds the write-ahead log into the file, over what was sealed before.
+    drop(files);
     Ok(resealed)
 }
 

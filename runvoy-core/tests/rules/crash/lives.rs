@@ -1,0 +1,155 @@
+//! What happens in the stories: lives that are written down, and steps for others.
+
+use proptest::prelude::*;
+
+use super::{Act, SecretAct, Step, Wants};
+
+/// Lives that touch every operation; each is played with a crash at each of its port calls.
+pub(super) fn plain_lives() -> Vec<Vec<Step>> {
+    let run = Step::Run { instance: 0, key: 0, lock: Wants::Nothing };
+    let claim = Step::Claim { execution: 0 };
+    let news = Step::News { instance: 0, execution: 0, late: 0 };
+    let exit = Step::Exit { execution: 0, code: 0 };
+    let kill = Step::Kill { instance: 0, execution: 0 };
+    let mend = [Step::Wait { seconds: 61 }, Step::Reconcile { instance: 0 }];
+    let again = Step::Run { instance: 0, key: 0, lock: Wants::Nothing };
+    let holds = Step::Run { instance: 0, key: 1, lock: Wants::OrFails(0) };
+    let waits = Step::Run { instance: 0, key: 2, lock: Wants::AndWaits(0) };
+    let waits_too = Step::Run { instance: 1, key: 3, lock: Wants::AndWaits(0) };
+    let both = |step: fn(usize) -> Step| [step(0), step(1)];
+    let claim_all = both(|execution| Step::Claim { execution });
+    let exit_all = both(|execution| Step::Exit { execution, code: 0 });
+    let news_all = both(|execution| Step::News { instance: 0, execution, late: 0 });
+    let vanish = Step::Vanish { execution: 0 };
+    let people = |acts: &[(usize, Act)]| -> Vec<Step> {
+        acts.iter().map(|(who, act)| Step::People { instance: 0, act: *act, who: *who }).collect()
+    };
+    let with_mending = |steps: &[Step]| steps.iter().cloned().chain(mend.clone()).collect::<Vec<_>>();
+    vec![
+        with_mending(&[run.clone(), claim.clone(), news.clone(), exit.clone(), news.clone()]),
+        with_mending(&[run.clone(), again.clone(), claim.clone(), exit.clone(), news.clone()]),
+        with_mending(&[run.clone(), kill.clone(), claim.clone(), news.clone()]),
+        with_mending(&[run.clone(), claim.clone(), kill.clone(), exit.clone(), news.clone()]),
+        with_mending(&[run.clone(), claim.clone(), news.clone(), kill.clone(), vanish.clone(), news.clone()]),
+        with_mending(&[run.clone(), claim, news.clone(), vanish, news]),
+        people(&[(0, Act::Invite), (0, Act::ClaimAtOnce), (0, Act::Claim), (0, Act::Rotate), (1, Act::Claim)]),
+        people(&[(0, Act::Invite), (0, Act::Claim), (1, Act::Invite), (0, Act::Revoke), (1, Act::Claim)]),
+        people(&[(0, Act::RevokeAdmin), (0, Act::Invite), (0, Act::Rotate), (0, Act::Claim), (1, Act::Claim)]),
+        // One holds the lock, one is told so, two wait; each ends and hands over.
+        with_mending(
+            &[
+                &[holds.clone(), Step::Run { instance: 0, key: 4, lock: Wants::OrFails(0) }, waits.clone()][..],
+                std::slice::from_ref(&waits_too),
+                &claim_all,
+                &exit_all,
+                &news_all,
+                &claim_all,
+                &exit_all,
+                &news_all,
+            ]
+            .concat(),
+        ),
+        // The holder is made to go; whoever waits is no longer allowed.
+        with_mending(
+            &[
+                &[holds.clone(), waits.clone(), Step::ForceRelease { instance: 0, lock: 0 }, Step::Revoke(true)]
+                    [..],
+                &claim_all,
+                &exit_all,
+                &news_all,
+                &[waits_too, Step::Kill { instance: 0, execution: 1 }],
+            ]
+            .concat(),
+        ),
+        // Recorded, perhaps no more than that, and no longer allowed when somebody finds it.
+        with_mending(&[holds.clone(), waits.clone(), Step::Revoke(true)]),
+        with_mending(&[waits.clone(), Step::Revoke(true)]),
+        // Whose lock is taken goes on running beside the next.
+        with_mending(
+            &[
+                &[holds.clone(), waits.clone()][..],
+                &claim_all,
+                &[Step::Abandon { instance: 0, lock: 0 }],
+                &claim_all,
+                &exit_all,
+                &news_all,
+            ]
+            .concat(),
+        ),
+        with_mending(&[
+            run,
+            Step::Never { execution: 0 },
+            Step::Wait { seconds: 1000 },
+            Step::ReconcileTwice,
+            exit,
+            again,
+            kill,
+        ]),
+    ]
+}
+
+/// Lives in which secrets are made, given to commands, changed and deleted.
+pub(super) fn lives_with_secrets() -> Vec<Vec<Step>> {
+    let secret = |act| Step::Secret { instance: 0, act };
+    let with_secret = |key, lock| Step::RunWithSecret { instance: 0, key, lock };
+    let begin =
+        [secret(SecretAct::Create), with_secret(0, Wants::OrFails(0)), with_secret(1, Wants::AndWaits(0))];
+    let run_all = |exits: bool| {
+        let of_both = |step: fn(usize) -> Step| [step(0), step(1)];
+        let exit = of_both(|execution| Step::Exit { execution, code: 0 });
+        let news = of_both(|execution| Step::News { instance: 0, execution, late: 0 });
+        let claims = of_both(|execution| Step::Claim { execution }).to_vec();
+        if exits { [claims, exit.to_vec(), news.to_vec()].concat() } else { claims }
+    };
+    let mend = vec![Step::Wait { seconds: 61 }, Step::Reconcile { instance: 0 }];
+    let deleted = vec![secret(SecretAct::Delete)];
+    let changed = vec![secret(SecretAct::Update), secret(SecretAct::Reveal)];
+    let replaced = vec![secret(SecretAct::Delete), secret(SecretAct::Create)];
+    vec![
+        // It has another value when the turn of the second comes, and is gone before the end.
+        [begin.to_vec(), changed, run_all(true), run_all(false), deleted, run_all(true), mend.clone()]
+            .concat(),
+        // It is another one when the turn of the second comes.
+        [begin.to_vec(), replaced, run_all(true), mend].concat(),
+    ]
+}
+
+fn wants() -> impl Strategy<Value = Wants> {
+    prop_oneof![
+        2 => Just(Wants::Nothing),
+        1 => (0_usize..2).prop_map(Wants::OrFails),
+        3 => (0_usize..2).prop_map(Wants::AndWaits),
+    ]
+}
+
+/// One step of a story that nobody wrote down.
+pub(super) fn any_step() -> impl Strategy<Value = Step> {
+    let execution = 0_usize..4;
+    let instance = 0_usize..2;
+    prop_oneof![
+        5 => (instance.clone(), 0_usize..4, wants())
+            .prop_map(|(instance, key, lock)| Step::Run { instance, key, lock }),
+        3 => (instance.clone(), 0_usize..4, wants())
+            .prop_map(|(instance, key, lock)| Step::RunWithSecret { instance, key, lock }),
+        2 => (instance.clone(), prop::sample::select(SecretAct::ALL.to_vec()))
+            .prop_map(|(instance, act)| Step::Secret { instance, act }),
+        1 => (instance.clone(), 0_usize..2).prop_map(|(instance, lock)| Step::ForceRelease { instance, lock }),
+        1 => (instance.clone(), 0_usize..2).prop_map(|(instance, lock)| Step::Abandon { instance, lock }),
+        1 => any::<bool>().prop_map(Step::Revoke),
+        4 => (instance.clone(), prop::sample::select(Act::ALL.to_vec()), 0_usize..4)
+            .prop_map(|(instance, act, who)| Step::People { instance, act, who }),
+        2 => (instance.clone(), execution.clone()).prop_map(|(instance, execution)| Step::Kill { instance, execution }),
+        3 => (0_usize..4, wants(), execution.clone())
+            .prop_map(|(key, lock, execution)| Step::AllAtOnce { key, lock, execution }),
+        2 => instance.clone().prop_map(|instance| Step::Reconcile { instance }),
+        1 => Just(Step::ReconcileTwice),
+        3 => (instance, execution.clone(), 0_usize..8)
+            .prop_map(|(instance, execution, late)| Step::News { instance, execution, late }),
+        4 => execution.clone().prop_map(|execution| Step::Claim { execution }),
+        1 => execution.clone().prop_map(|execution| Step::Never { execution }),
+        3 => (execution.clone(), 0_i32..2).prop_map(|(execution, code)| Step::Exit { execution, code }),
+        1 => execution.prop_map(|execution| Step::Vanish { execution }),
+        1 => any::<bool>().prop_map(Step::Fog),
+        2 => (1_u64..1200).prop_map(|seconds| Step::Wait { seconds }),
+    ]
+}
