@@ -214,16 +214,23 @@ mod tests {
             (
                 Step::Pull,
                 0,
-                "write /var/lib/docker/tmp/GetImageBlob123: no space left on device",
+                "failed to register layer: Error processing tar file(exit status 1): write /big: no space left on device",
                 Start,
                 "the engine's disk is full",
             ),
             (
                 Step::Create,
                 500,
-                "mkdir /var/lib/docker/overlay2/0a-init: no space left on device",
+                "write /var/lib/docker/overlay2/8dca852e-init/link: no space left on device",
                 Start,
                 "docker system prune",
+            ),
+            (
+                Step::Start,
+                500,
+                "failed to update store for object type *libnetwork.endpoint: write /var/lib/docker/network/files/local-kv.db: no space left on device",
+                Start,
+                "the engine's disk is full",
             ),
             (
                 Step::Pull,

@@ -128,7 +128,8 @@ async fn a_container_that_outlives_its_engine_is_found_again() {
     // What is asked for meanwhile waits for the engine.
     let meanwhile = offline("exit 4");
     containers.executor.start(&meanwhile).await.unwrap();
-    assert!(containers.executor.admit().await.is_err());
+    let away = containers.executor.admit().await.unwrap_err();
+    assert_eq!(away.to_string(), "the Docker engine is not available");
     assert_eq!(describe(&*containers.executor, meanwhile.id).await, TaskState::Pending);
     engine.start();
     assert_eq!(exit(&*containers.executor, meanwhile.id).await.exit_code, Some(4));
