@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::support::{BUSYBOX, Containers, PATIENCE, docker, processes_of, shell};
 
 /// An engine that can be stopped. In a network of its own, where it is in nobody's way.
-struct Engine {
+pub(crate) struct Engine {
     dir: TempDir,
     child: Option<Child>,
     flags: &'static [&'static str],
@@ -20,7 +20,7 @@ struct Engine {
 
 impl Engine {
     /// `None` where none can be started: that takes root, and a `dockerd`.
-    fn new(flags: &'static [&'static str]) -> Option<Self> {
+    pub(crate) fn new(flags: &'static [&'static str]) -> Option<Self> {
         if !rustix::process::geteuid().is_root() || !docker(&["version"]).status.success() {
             eprintln!("left out: no engine can be started here");
             return None;
@@ -34,11 +34,11 @@ impl Engine {
         Some(engine)
     }
 
-    fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("unix://{}/docker.sock", self.dir.path().display())
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let path = |name: &str| self.dir.path().join(name);
         let log = std::fs::File::options().create(true).append(true).open(path("log")).unwrap();
         let child = Command::new("unshare")
@@ -64,7 +64,7 @@ impl Engine {
         }
     }
 
-    fn end(&mut self, signal: Signal) {
+    pub(crate) fn end(&mut self, signal: Signal) {
         let mut child = self.child.take().unwrap();
         kill_process(Pid::from_child(&child), signal).unwrap();
         child.wait().unwrap();
