@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use runvoy_core::id::ExecutionId;
 use runvoy_core::port::{Executor, StartTask, TaskState};
 use runvoy_core::testing::executor::{describe, exit, until};
 use runvoy_task::EndReason;
@@ -61,6 +62,19 @@ impl Engine {
             let log = std::fs::read_to_string(path("log")).unwrap_or_default();
             assert!(since.elapsed() < PATIENCE, "no engine: {log}");
             std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until it takes an execution's container for a running one: a command may be quicker than the engine,
+    /// and a start that is cut short ends what it started, live restore or not.
+    pub(crate) fn must_run(&self, id: ExecutionId) {
+        let name = format!("runvoy-{id}");
+        let host = self.host();
+        let args = ["--host", &host, "inspect", "--format", "{{.State.Status}}", &name];
+        let since = Instant::now();
+        while docker(&args).stdout.trim_ascii() != b"running" {
+            assert!(since.elapsed() < PATIENCE, "{id} does not run");
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -123,6 +137,7 @@ async fn a_container_that_outlives_its_engine_is_found_again() {
     let containers = engine.containers().await;
     let start = offline("echo ready; while ! [ -e /tmp/go ]; do sleep 0.05; done; echo done; exit 3");
     containers.begin(&start).await;
+    engine.must_run(start.id);
     engine.end(Signal::TERM);
     assert_eq!(describe(&*containers.executor, start.id).await, TaskState::Unknown);
     // What is asked for meanwhile waits for the engine.
@@ -147,6 +162,7 @@ async fn an_engine_that_ends_takes_its_containers_along_and_all_is_told() {
     let containers = engine.containers().await;
     let start = offline("trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.05; done");
     containers.begin(&start).await;
+    engine.must_run(start.id);
     engine.end(Signal::TERM);
     engine.start();
     let exit = exit(&*containers.executor, start.id).await;
@@ -161,6 +177,7 @@ async fn an_engine_that_is_killed_loses_its_containers() {
     let containers = engine.containers().await;
     let start = offline("echo ready; exec sleep 600");
     containers.begin(&start).await;
+    engine.must_run(start.id);
     engine.end(Signal::KILL);
     assert_eq!(describe(&*containers.executor, start.id).await, TaskState::Unknown);
     engine.start();
