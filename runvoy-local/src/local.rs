@@ -132,6 +132,7 @@ impl Local {
             .executions(stores.execution_store())
             .locks(stores.lock_manager())
             .audit(stores.audit_log())
+            .intake(stores.intake())
             .checkpoint_key(checkpoint_key)
             .executor(Arc::new(executor))
             .logs(Arc::new(logs))

@@ -8,6 +8,7 @@ mod audit_log;
 mod authorizer;
 mod execution_store;
 mod executor;
+mod intake;
 mod key_store;
 mod lock_manager;
 mod log_source;
@@ -29,6 +30,7 @@ pub use executor::{
     Capabilities, Claim, Executor, ExecutorError, Reach, StartTask, TaskEvent, TaskExit, TaskState,
     TaskWorkspace,
 };
+pub use intake::{Apart, Intake, IntakeError};
 pub use key_store::{KeyRecord, KeyStore};
 pub use lock_manager::LockManager;
 pub use log_source::{LogEnd, LogError, LogItem, LogPage, LogSource, ReadLimit};

@@ -61,7 +61,7 @@ use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;
 use crate::in_flight::InFlight;
 use crate::port::{
-    AuditLog, Authorizer, ExecutionStore, Executor, KeyStore, LockManager, LogSource, TraceLog,
+    AuditLog, Authorizer, ExecutionStore, Executor, Intake, KeyStore, LockManager, LogSource, TraceLog,
 };
 
 /// The service: every operation that a front-end offers.
@@ -80,6 +80,7 @@ struct Inner {
     executor: Arc<dyn Executor>,
     logs: Arc<dyn LogSource>,
     audit: Arc<dyn AuditLog>,
+    intake: Arc<dyn Intake>,
     authorizer: Arc<dyn Authorizer>,
     trace: Option<Arc<dyn TraceLog>>,
     clock: SharedClock,

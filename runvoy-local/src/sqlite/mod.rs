@@ -11,6 +11,7 @@ mod database;
 mod error;
 mod execution_row;
 mod execution_store;
+mod intake;
 mod key_store;
 mod listing;
 mod lock_manager;
@@ -27,11 +28,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use runvoy_core::port::{AuditLog, ExecutionStore, KeyStore, LockManager};
+use runvoy_core::port::{AuditLog, ExecutionStore, Intake, KeyStore, LockManager};
 
 use audit_log::SqliteAuditLog;
 use database::Database;
 use execution_store::SqliteExecutionStore;
+use intake::SqliteIntake;
 use key_store::SqliteKeyStore;
 use lock_manager::SqliteLockManager;
 use seal::Sealer;
@@ -58,6 +60,7 @@ pub struct SqliteStores {
     executions: Arc<SqliteExecutionStore>,
     locks: Arc<SqliteLockManager>,
     audit: Arc<SqliteAuditLog>,
+    intake: Arc<SqliteIntake>,
 }
 
 impl SqliteStores {
@@ -73,9 +76,10 @@ impl SqliteStores {
         let database = Arc::new(database);
         Ok(Self {
             keys: Arc::new(SqliteKeyStore::new(Arc::clone(&database), kept.accounts)),
-            executions: Arc::new(SqliteExecutionStore::new(Arc::clone(&database), sealer)),
+            executions: Arc::new(SqliteExecutionStore::new(Arc::clone(&database), Arc::clone(&sealer))),
             locks: Arc::new(SqliteLockManager::new(Arc::clone(&database), kept.locks)),
-            audit: Arc::new(SqliteAuditLog::new(database)),
+            audit: Arc::new(SqliteAuditLog::new(Arc::clone(&database))),
+            intake: Arc::new(SqliteIntake::new(database, sealer)),
         })
     }
 
@@ -97,6 +101,11 @@ impl SqliteStores {
     /// The audit log.
     pub fn audit_log(&self) -> Arc<dyn AuditLog> {
         self.audit.clone()
+    }
+
+    /// Both of them in one step.
+    pub fn intake(&self) -> Arc<dyn Intake> {
+        self.intake.clone()
     }
 }
 
