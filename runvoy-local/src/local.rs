@@ -131,6 +131,7 @@ impl Local {
             .locks(stores.lock_manager())
             .images(stores.image_registry())
             .audit(stores.audit_log())
+            .intake(stores.intake())
             .checkpoint_key(checkpoint_key)
             .executor(executor)
             .logs(Arc::new(logs))

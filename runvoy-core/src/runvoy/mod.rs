@@ -62,7 +62,8 @@ use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;
 use crate::in_flight::InFlight;
 use crate::port::{
-    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource, TraceLog,
+    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, Intake, KeyStore, LockManager, LogSource,
+    TraceLog,
 };
 
 /// The service: every operation that a front-end offers.
@@ -82,6 +83,7 @@ struct Inner {
     executor: Arc<dyn Executor>,
     logs: Arc<dyn LogSource>,
     audit: Arc<dyn AuditLog>,
+    intake: Arc<dyn Intake>,
     authorizer: Arc<dyn Authorizer>,
     trace: Option<Arc<dyn TraceLog>>,
     clock: SharedClock,

@@ -12,6 +12,7 @@ mod error;
 mod execution_row;
 mod execution_store;
 mod image_registry;
+mod intake;
 mod key_store;
 mod listing;
 mod lock_manager;
@@ -28,12 +29,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager};
+use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, Intake, KeyStore, LockManager};
 
 use audit_log::SqliteAuditLog;
 use database::Database;
 use execution_store::SqliteExecutionStore;
 use image_registry::SqliteImageRegistry;
+use intake::SqliteIntake;
 use key_store::SqliteKeyStore;
 use lock_manager::SqliteLockManager;
 use seal::Sealer;
@@ -61,6 +63,7 @@ pub struct SqliteStores {
     locks: Arc<SqliteLockManager>,
     images: Arc<SqliteImageRegistry>,
     audit: Arc<SqliteAuditLog>,
+    intake: Arc<SqliteIntake>,
 }
 
 impl SqliteStores {
@@ -76,10 +79,11 @@ impl SqliteStores {
         let database = Arc::new(database);
         Ok(Self {
             keys: Arc::new(SqliteKeyStore::new(Arc::clone(&database), kept.accounts)),
-            executions: Arc::new(SqliteExecutionStore::new(Arc::clone(&database), sealer)),
+            executions: Arc::new(SqliteExecutionStore::new(Arc::clone(&database), Arc::clone(&sealer))),
             locks: Arc::new(SqliteLockManager::new(Arc::clone(&database), kept.locks)),
             images: Arc::new(SqliteImageRegistry::new(Arc::clone(&database), kept.images)),
-            audit: Arc::new(SqliteAuditLog::new(database)),
+            audit: Arc::new(SqliteAuditLog::new(Arc::clone(&database))),
+            intake: Arc::new(SqliteIntake::new(database, sealer)),
         })
     }
 
@@ -106,6 +110,11 @@ impl SqliteStores {
     /// The audit log.
     pub fn audit_log(&self) -> Arc<dyn AuditLog> {
         self.audit.clone()
+    }
+
+    /// Both of them in one step.
+    pub fn intake(&self) -> Arc<dyn Intake> {
+        self.intake.clone()
     }
 }
 
