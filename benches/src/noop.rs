@@ -125,6 +125,7 @@ pub(crate) fn run(path: &Path, noop: &Noop) -> Result<()> {
             .executions(stores.execution_store())
             .locks(stores.lock_manager())
             .audit(stores.audit_log())
+            .intake(stores.intake())
             .executor(Arc::new(Tasks::new(noop.runs_true)))
             .logs(Arc::new(MemoryLogs::new(Arc::new(SystemClock))))
             .authorizer(Arc::new(authorizer))

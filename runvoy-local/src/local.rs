@@ -137,6 +137,7 @@ impl Local {
             .images(stores.image_registry())
             .secrets(stores.secret_store())
             .audit(stores.audit_log())
+            .intake(stores.intake())
             .checkpoint_key(checkpoint_key)
             .executor(executor)
             .logs(Arc::new(logs))

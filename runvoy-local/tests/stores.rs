@@ -6,8 +6,10 @@
 mod memory {
     use std::sync::Arc;
 
-    use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager, SecretStore};
-    use runvoy_core::testing::Subject;
+    use runvoy_core::port::{
+        Apart, AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager, SecretStore,
+    };
+    use runvoy_core::testing::{Subject, intake::Stores};
     use runvoy_local::memory::{
         MemoryAuditLog, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore, MemoryLockManager,
         MemorySecretStore,
@@ -66,6 +68,18 @@ mod memory {
         }
         runvoy_core::audit_log_suite!(make);
     }
+
+    mod intake {
+        use super::*;
+
+        async fn make() -> Subject<Stores> {
+            let audit: Arc<dyn AuditLog> = Arc::new(MemoryAuditLog::new());
+            let executions: Arc<dyn ExecutionStore> = Arc::new(MemoryExecutionStore::new());
+            let apart = Apart { audit: Arc::clone(&audit), executions: Arc::clone(&executions) };
+            Subject::new(Arc::new(Stores { intake: Arc::new(apart), audit, executions }))
+        }
+        runvoy_core::intake_suite!(make);
+    }
 }
 
 #[cfg(feature = "sqlite")]
@@ -74,7 +88,7 @@ mod sqlite {
     use std::sync::Arc;
 
     use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager, SecretStore};
-    use runvoy_core::testing::Subject;
+    use runvoy_core::testing::{Subject, intake::Stores};
     use runvoy_local::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 
     /// A store in a directory of its own, which goes with it.
@@ -141,5 +155,17 @@ mod sqlite {
             subject(SqliteStores::audit_log)
         }
         runvoy_core::audit_log_suite!(make);
+    }
+
+    mod intake {
+        use super::*;
+
+        async fn make() -> Subject<Stores> {
+            subject(|stores| {
+                let (audit, executions) = (stores.audit_log(), stores.execution_store());
+                Arc::new(Stores { intake: stores.intake(), audit, executions })
+            })
+        }
+        runvoy_core::intake_suite!(make);
     }
 }

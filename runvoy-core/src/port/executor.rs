@@ -216,8 +216,10 @@ pub enum ExecutorError {
         message: String,
     },
     /// The platform did not answer, or could not do it now.
-    #[error("the executor is not available")]
+    #[error("{what} is not available")]
     Unavailable {
+        /// What a caller may know of it.
+        what: &'static str,
         /// Whether the same call may succeed later.
         retryable: bool,
         /// The platform's reason.
@@ -228,7 +230,12 @@ pub enum ExecutorError {
 impl ExecutorError {
     /// A call that may succeed later.
     pub fn unavailable(source: impl Into<BoxError>) -> Self {
-        Self::Unavailable { retryable: true, source: source.into() }
+        Self::unavailable_of("the executor", source)
+    }
+
+    /// A call that may succeed later, once `what` is there again.
+    pub fn unavailable_of(what: &'static str, source: impl Into<BoxError>) -> Self {
+        Self::Unavailable { what, retryable: true, source: source.into() }
     }
 }
 

@@ -9,6 +9,7 @@ mod authorizer;
 mod execution_store;
 mod executor;
 mod image_registry;
+mod intake;
 mod key_store;
 mod lock_manager;
 mod log_source;
@@ -32,6 +33,7 @@ pub use executor::{
     TaskEvent, TaskExit, TaskState, TaskWorkspace,
 };
 pub use image_registry::ImageRegistry;
+pub use intake::{Apart, Intake, IntakeError};
 pub use key_store::{KeyRecord, KeyStore};
 pub use lock_manager::LockManager;
 pub use log_source::{LogEnd, LogError, LogItem, LogPage, LogSource, ReadLimit};

@@ -71,6 +71,16 @@ impl Granted {
     pub(crate) fn event(&self) -> &AuditEvent {
         &self.event
     }
+
+    /// What is to be recorded, with the resource that it came to be about where that was not known before.
+    pub(crate) fn about(self, resource: Option<String>, detail: Option<&str>) -> AuditEvent {
+        let mut event = self.event;
+        event.detail = detail.map(excerpt);
+        if let Some(resource) = resource {
+            event.resource = resource;
+        }
+        event
+    }
 }
 
 impl Runvoy {
@@ -176,12 +186,7 @@ impl Runvoy {
         resource: Option<String>,
         detail: Option<&str>,
     ) -> Result<(), Error> {
-        let mut event = granted.event;
-        event.detail = detail.map(excerpt);
-        if let Some(resource) = resource {
-            event.resource = resource;
-        }
-        self.append(event).await
+        self.append(granted.about(resource, detail)).await
     }
 
     pub(crate) async fn append(&self, event: AuditEvent) -> Result<(), Error> {

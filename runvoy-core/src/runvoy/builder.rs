@@ -8,8 +8,8 @@ use crate::audit::CheckpointKey;
 use crate::clock::{SharedClock, SystemClock};
 use crate::in_flight::InFlight;
 use crate::port::{
-    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource,
-    SecretStore, TraceLog,
+    Apart, AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, Intake, KeyStore, LockManager,
+    LogSource, SecretStore, TraceLog,
 };
 
 /// Puts a service together. Setters store, [`build`](Self::build) checks.
@@ -23,6 +23,7 @@ pub struct Builder {
     executor: Option<Arc<dyn Executor>>,
     logs: Option<Arc<dyn LogSource>>,
     audit: Option<Arc<dyn AuditLog>>,
+    intake: Option<Arc<dyn Intake>>,
     authorizer: Option<Arc<dyn Authorizer>>,
     trace: Option<Arc<dyn TraceLog>>,
     clock: Option<SharedClock>,
@@ -87,6 +88,13 @@ impl Builder {
         self
     }
 
+    /// Where runs are taken in, where the execution store and the audit log can do that in one step; unless given they are
+    /// asked one after the other.
+    pub fn intake(mut self, intake: Arc<dyn Intake>) -> Self {
+        self.intake = Some(intake);
+        self
+    }
+
     /// What decides.
     pub fn authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
         self.authorizer = Some(authorizer);
@@ -120,16 +128,21 @@ impl Builder {
     /// The service; an error names the port that is missing.
     pub fn build(self) -> Result<Runvoy, BuildError> {
         let missing = |port, setter| BuildError { port, setter };
+        let keys = self.keys.ok_or(missing("a key store", "keys"))?;
+        let executions = self.executions.ok_or(missing("an execution store", "executions"))?;
+        let audit = self.audit.ok_or(missing("an audit log", "audit"))?;
+        let apart = || Arc::new(Apart { audit: Arc::clone(&audit), executions: Arc::clone(&executions) });
         Ok(Runvoy {
             inner: Arc::new(Inner {
-                keys: self.keys.ok_or(missing("a key store", "keys"))?,
-                executions: self.executions.ok_or(missing("an execution store", "executions"))?,
+                keys,
+                intake: self.intake.unwrap_or_else(|| apart()),
+                executions,
                 locks: self.locks.ok_or(missing("a lock manager", "locks"))?,
                 images: self.images,
                 secrets: self.secrets,
                 executor: self.executor.ok_or(missing("an executor", "executor"))?,
                 logs: self.logs.ok_or(missing("a log source", "logs"))?,
-                audit: self.audit.ok_or(missing("an audit log", "audit"))?,
+                audit,
                 authorizer: self.authorizer.ok_or(missing("an authorizer", "authorizer"))?,
                 trace: self.trace,
                 clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),

@@ -35,6 +35,9 @@ pub struct Config {
     pub trusted_proxies: Vec<AddressRange>,
     /// How often a wait looks again by itself, for what happened in another process.
     pub poll: Duration,
+    /// The same for who waits in line for a lock: the default is for a service of one process, which tells them itself;
+    /// where several share the locks it is how late they may hear of their turn.
+    pub poll_in_line: Duration,
 }
 
 impl Default for Config {
@@ -54,6 +57,7 @@ impl Default for Config {
             rates: Rates::default(),
             trusted_proxies: Vec::new(),
             poll: Duration::from_secs(1),
+            poll_in_line: limits::KEY_RECHECK,
         }
     }
 }

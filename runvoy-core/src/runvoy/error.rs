@@ -180,7 +180,10 @@ impl From<ExecutorError> for Error {
     fn from(error: ExecutorError) -> Self {
         match error {
             ExecutorError::Busy { message } => Self::Busy { message },
-            other => Self::Unavailable { what: "the executor", source: Box::new(other) },
+            ExecutorError::Unavailable { what, .. } => Self::Unavailable { what, source: Box::new(error) },
+            ExecutorError::Refused { .. } => {
+                Self::Unavailable { what: "the executor", source: Box::new(error) }
+            }
         }
     }
 }

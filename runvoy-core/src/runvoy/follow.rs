@@ -11,9 +11,6 @@ use crate::log::Cursor;
 use crate::port::{LogEnd, Progress};
 use crate::state::{Reason, Status};
 
-/// So many times longer than others a follower in line waits before it looks by itself.
-const IN_LINE: u32 = 5;
-
 /// What a follower is told.
 #[derive(Clone, Debug)]
 pub enum FollowItem {
@@ -159,8 +156,8 @@ impl Follow {
     pub(super) async fn wait(&mut self) -> Result<(), Error> {
         let inner = &self.runvoy.inner;
         // Who waits in line has no log, and is woken when the line moves: a thousand of them should cost nothing.
-        let patience = if self.record.status == Status::Queued { IN_LINE } else { 1 };
-        let poll = inner.config.poll.saturating_mul(patience);
+        let in_line = self.record.status == Status::Queued;
+        let poll = if in_line { inner.config.poll_in_line } else { inner.config.poll };
         let more = inner.logs.changed(self.record.id, self.cursor.as_ref(), poll);
         // All branches only say "look again", so dropping any of them loses nothing.
         tokio::select! {

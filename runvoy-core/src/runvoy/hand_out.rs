@@ -4,7 +4,9 @@ use super::secrets::NO_STORE;
 use super::{Caller, Error, Runvoy};
 use crate::execution::{Execution, Patch, StartRequest};
 use crate::id::SecretName;
-use crate::port::{Action, AuditKind, Refusal, Refused, Resource, StartTask, StoreError, Transition};
+use crate::port::{
+    Action, AuditEvent, AuditKind, Refusal, Refused, Resource, StartTask, StoreError, Transition,
+};
 use crate::secrets::{Secret, SecretUse, SecretValue, WantedSecret};
 use crate::state::Status;
 
@@ -38,15 +40,15 @@ impl Runvoy {
         Ok(variables)
     }
 
-    /// Records that a run uses its secrets, one event each: who wants to know that looks for the secret.
-    pub(super) async fn record_secret_uses(&self, caller: &Caller, record: &Execution) -> Result<(), Error> {
-        for used in &record.secrets {
+    /// What is recorded of a run's secrets before it is accepted, one event each: who wants to know who used a secret
+    /// looks for that.
+    pub(super) fn secret_uses(&self, caller: &Caller, record: &Execution) -> Vec<AuditEvent> {
+        let used = record.secrets.iter().map(|used| {
             let resource = Resource::Secret { name: &used.name, owners: &[] };
-            let mut event = self.event(caller, AuditKind::Allowed, (Action::UseSecret, resource), None);
-            event.detail = Some(format!("by execution {}", record.id));
-            self.append(event).await?;
-        }
-        Ok(())
+            let event = self.event(caller, AuditKind::Allowed, (Action::UseSecret, resource), None);
+            AuditEvent { detail: Some(format!("by execution {}", record.id)), ..event }
+        });
+        used.collect()
     }
 
     /// Reads the values of an execution's secrets, as they are now, and notes in its record which versions they are.

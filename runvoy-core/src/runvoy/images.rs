@@ -192,20 +192,27 @@ impl Runvoy {
     }
 }
 
+fn not_allowed(image: &Image, network: &str) -> Error {
+    let (id, networks) = (&image.id, &image.manner.networks);
+    let allowed = if networks.is_empty() {
+        "the executor's own network alone".to_owned()
+    } else {
+        format!("one of these: {}", networks.join(", "))
+    };
+    let message = format!(
+        "`{}` may be in {allowed}; `runvoy images update {id} --network {network}` allows `{network}` instead",
+        image.image
+    );
+    Error::invalid("network", message)
+}
+
 /// Puts the image of a run, and what is registered of it, into the run's request.
 pub(crate) fn settle(start: &mut StartRequest, image: &Image, network: Option<String>) -> Result<(), Error> {
     let ImageSettings { cpu, memory, platform, .. } = &image.settings;
     let ImageManner { user, stop_signal, networks, read_only } = &image.manner;
     let limit = |value: u64| (value > 0).then_some(value);
     let network = match network {
-        Some(name) if !networks.contains(&name) => {
-            let allowed = if networks.is_empty() {
-                "none but the executor's own".to_owned()
-            } else {
-                networks.join(", ")
-            };
-            return Err(Error::invalid("network", format!("`{}` may be in: {allowed}", image.image)));
-        }
+        Some(name) if !networks.contains(&name) => return Err(not_allowed(image, &name)),
         named => named.or_else(|| networks.first().cloned()),
     };
     start.container = Container {

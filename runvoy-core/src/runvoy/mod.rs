@@ -64,7 +64,7 @@ use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;
 use crate::in_flight::InFlight;
 use crate::port::{
-    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource,
+    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, Intake, KeyStore, LockManager, LogSource,
     SecretStore, TraceLog,
 };
 
@@ -86,6 +86,7 @@ struct Inner {
     executor: Arc<dyn Executor>,
     logs: Arc<dyn LogSource>,
     audit: Arc<dyn AuditLog>,
+    intake: Arc<dyn Intake>,
     authorizer: Arc<dyn Authorizer>,
     trace: Option<Arc<dyn TraceLog>>,
     clock: SharedClock,

@@ -11,7 +11,9 @@ use crate::api::RunRequest;
 use crate::execution::{Execution, StartRequest};
 use crate::id::{ExecutionId, ParseIdError};
 use crate::limits;
-use crate::port::{Action, Created, Idempotency, LiveLimits, NewExecution, Resource, StoreError};
+use crate::port::{
+    Action, AuditEvent, Created, Idempotency, IntakeError, LiveLimits, NewExecution, Resource, StoreError,
+};
 use crate::secrets::SecretUse;
 use crate::state::Status;
 
@@ -67,9 +69,9 @@ impl Runvoy {
         let mut new = self.new_execution(caller, &run, idempotency, now);
         new.record.image_id = image;
         let resource = Resource::Execution { id: new.record.id, owners: &[] }.to_string();
-        self.record(granted, Some(resource), Some(&run.command)).await?;
-        self.record_secret_uses(caller, &new.record).await?;
-        self.although_the_caller_goes(self.clone().begin(new)).await
+        let mut decided = vec![granted.about(Some(resource), Some(&run.command))];
+        decided.extend(self.secret_uses(caller, &new.record));
+        self.although_the_caller_goes(self.clone().begin(decided, new)).await
     }
 
     /// Puts the image into a run, where the executor has images, and answers its id.
@@ -95,9 +97,9 @@ impl Runvoy {
         }
     }
 
-    async fn begin(self, new: NewExecution) -> Result<Execution, Error> {
+    async fn begin(self, decided: Vec<AuditEvent>, new: NewExecution) -> Result<Execution, Error> {
         let (record, request) = (new.record.clone(), new.request.clone());
-        match self.inner.executions.create(new).await {
+        match self.inner.intake.take_in(decided, new).await {
             Ok(Created::New) if record.lock.is_some() => {
                 self.take_or_wait(&record, Some(Box::new(request))).await
             }
@@ -107,8 +109,9 @@ impl Runvoy {
                 self.finish_start(*known).await
             }
             Ok(Created::TooMany { scope, limit }) => Err(Error::TooManyLive { scope, limit }),
-            Err(StoreError::Conflict { .. }) => Err(Error::IdempotencyConflict),
-            Err(other) => Err(Error::store("the execution store")(other)),
+            Err(IntakeError::Executions(StoreError::Conflict { .. })) => Err(Error::IdempotencyConflict),
+            Err(IntakeError::Executions(other)) => Err(Error::store("the execution store")(other)),
+            Err(IntakeError::Audit(error)) => Err(Error::store("the audit log")(error)),
         }
     }
 

@@ -19,12 +19,23 @@ use crate::locks::{LockAnswer, LockCommand, LockDocument};
 use crate::log::Cursor;
 use crate::port::{
     Action, AuditEvent, AuditLog, Authorizer, AuthorizerError, AuthzRequest, Capabilities, Claim, Created,
-    Decision, ExecutionStore, Executor, ExecutorError, ImageRegistry, KeyRecord, KeyStore, ListQuery,
-    LockManager, LogError, LogPage, LogSource, NewExecution, Page, Principal, ReadLimit, SecretCreated,
-    SecretStore, StartTask, StoreError, TaskEvent, TaskState, TraceLine, TraceLog, Transition, User,
+    Decision, ExecutionStore, Executor, ExecutorError, ImageRegistry, Intake, IntakeError, KeyRecord,
+    KeyStore, ListQuery, LockManager, LogError, LogPage, LogSource, NewExecution, Page, Principal, ReadLimit,
+    SecretCreated, SecretStore, StartTask, StoreError, TaskEvent, TaskState, TraceLine, TraceLog, Transition,
+    User,
 };
 use crate::secrets::{Secret, SecretChange, SecretValue};
 use crate::state::Status;
+
+mock! {
+    /// An intake that does what a test tells it.
+    pub Intake {}
+
+    #[async_trait]
+    impl Intake for Intake {
+        async fn take_in(&self, events: Vec<AuditEvent>, new: NewExecution) -> Result<Created, IntakeError>;
+    }
+}
 
 mock! {
     /// A key store that does what a test tells it.

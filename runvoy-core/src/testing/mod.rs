@@ -16,6 +16,7 @@
 pub mod audit_log;
 pub mod execution_store;
 pub mod image_registry;
+pub mod intake;
 pub mod key_store;
 pub mod lock_manager;
 pub mod mocks;

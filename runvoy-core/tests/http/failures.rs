@@ -137,9 +137,13 @@ async fn an_authorizer_that_cannot_decide_allows_nothing_and_denies_nothing() {
 async fn an_executor_that_takes_nothing_is_asked_before_anything_is_stored() {
     let mut executor = MockExecutor::new();
     executor.expect_capabilities().returning(Default::default);
-    executor.expect_admit().returning(|| Err(ExecutorError::unavailable("the wire is cut")));
+    executor
+        .expect_admit()
+        .returning(|| Err(ExecutorError::unavailable_of("the engine room", "the wire is cut")));
     let server = Server::with(|ports| ports.executor = Arc::new(executor)).await;
     assert_down(&server, Method::POST, "/run", "SERVICE_UNAVAILABLE").await;
+    let told = server.ask(Method::POST, "/run", r#"{"command":"true"}"#).await;
+    assert!(told.text.contains("the engine room is not available"), "{}", told.text);
     assert_eq!(server.executions().await, 0);
 }
 

@@ -42,6 +42,6 @@ impl EngineError {
 
 impl From<EngineError> for ExecutorError {
     fn from(error: EngineError) -> Self {
-        Self::unavailable(error)
+        Self::unavailable_of("the Docker engine", error)
     }
 }

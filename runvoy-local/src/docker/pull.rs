@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bollard::models::CreateImageInfo;
 use futures_util::StreamExt as _;
 use runvoy_core::id::ExecutionId;
-use runvoy_core::port::{Phase, Progress, TaskEvent, TaskState};
+use runvoy_core::port::{Phase, Progress, Refusal, Refused, TaskEvent, TaskState};
 
 use super::Shared;
 use super::error::EngineError;
@@ -39,6 +39,12 @@ pub(super) struct Wanted<'a> {
     pub(super) platform: Option<&'a str>,
 }
 
+impl Wanted<'_> {
+    fn fits(&self, image: &Image) -> bool {
+        self.platform.is_none_or(|platform| image.is_for(platform))
+    }
+}
+
 /// The image of a task. `None`: the gate was decided meanwhile.
 pub(super) async fn image(
     shared: &Shared,
@@ -47,26 +53,37 @@ pub(super) async fn image(
     is_over: impl Fn() -> bool + Send,
 ) -> Result<Option<Image>, Trouble> {
     let reference = with_tag(wanted.reference);
-    if let Some(image) = present(shared, wanted, &reference).await? {
-        return Ok(Some(image));
-    }
+    let other = match found(shared, wanted, &reference).await? {
+        Some(image) if wanted.fits(&image) => return Ok(Some(image)),
+        other => other,
+    };
     let mut news = News { shared, follower, id: wanted.id, told: None, layers: BTreeMap::new() };
     news.tell();
     let lock = shared.pulls.of(&format!("{reference} {}", wanted.platform.unwrap_or_default()));
     let turn = lock.lock().await;
-    let fetched = match present(shared, wanted, &reference).await? {
+    let fetched = match found(shared, wanted, &reference).await?.filter(|image| wanted.fits(image)) {
         Some(image) => Ok(Some(image)),
         None => fetch(shared, wanted, &reference, &mut news, is_over).await,
     };
     drop(turn);
     news.clear();
-    fetched
+    fetched.map_err(|trouble| beside(trouble, other.as_ref()))
 }
 
-async fn present(shared: &Shared, wanted: &Wanted<'_>, reference: &str) -> Result<Option<Image>, Trouble> {
+async fn found(shared: &Shared, wanted: &Wanted<'_>, reference: &str) -> Result<Option<Image>, Trouble> {
     let found = shared.engine.image(reference).await;
-    let found = found.map_err(|error| trouble(Step::Pull, wanted.reference, error))?.map(Image::new);
-    Ok(found.filter(|image| wanted.platform.is_none_or(|platform| image.is_for(platform))))
+    Ok(found.map_err(|error| trouble(Step::Pull, wanted.reference, error))?.map(Image::new))
+}
+
+/// What is in the way, and what the engine has of the same name for another platform.
+fn beside(trouble: Trouble, other: Option<&Image>) -> Trouble {
+    match (trouble, other) {
+        (Trouble::Refused(Refusal { of: Refused::Image, message }), Some(other)) => {
+            let message = format!("{message}; the engine has it for {} only", other.platform);
+            Trouble::Refused(Refusal { of: Refused::Image, message })
+        }
+        (trouble, _) => trouble,
+    }
 }
 
 async fn fetch(
@@ -100,7 +117,7 @@ async fn fetch(
             news.tell();
         }
     }
-    match present(shared, wanted, reference).await? {
+    match found(shared, wanted, reference).await?.filter(|image| wanted.fits(image)) {
         Some(image) => Ok(Some(image)),
         None => Err(Trouble::Failed(format!("`{}` was pulled and is not there", wanted.reference))),
     }

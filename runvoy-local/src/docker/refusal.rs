@@ -205,105 +205,112 @@ fn short(message: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What engines have answered, and what a user is told of it.
+    /// What engines have answered at a step, and what a user is told of it.
+    const ANSWERS: &[(Step, u16, &str, Refused, &str)] = &[
+        (
+            Step::Pull,
+            0,
+            "failed to register layer: Error processing tar file(exit status 1): write /big: no space left on device",
+            Refused::Start,
+            "the engine's disk is full",
+        ),
+        (
+            Step::Create,
+            500,
+            "write /var/lib/docker/overlay2/8dca852e-init/link: no space left on device",
+            Refused::Start,
+            "docker system prune",
+        ),
+        (
+            Step::Start,
+            500,
+            "failed to update store for object type *libnetwork.endpoint: write /var/lib/docker/network/files/local-kv.db: no space left on device",
+            Refused::Start,
+            "the engine's disk is full",
+        ),
+        (
+            Step::Pull,
+            404,
+            "pull access denied for none, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
+            Refused::Image,
+            "there is no image `tool:1`, or it is private",
+        ),
+        (
+            Step::Pull,
+            404,
+            "manifest for tool:1 not found: manifest unknown: manifest unknown",
+            Refused::Image,
+            "there is no image",
+        ),
+        (
+            Step::Pull,
+            500,
+            "Get \"https://tool/v2/\": dial tcp: lookup tool on 10.0.0.2:53: no such host",
+            Refused::Image,
+            "cannot be reached by the engine",
+        ),
+        (
+            Step::Pull,
+            500,
+            "Get \"https://tool/v2/\": unauthorized: authentication required",
+            Refused::Image,
+            "who logs in",
+        ),
+        (
+            Step::Pull,
+            500,
+            "toomanyrequests: You have reached your pull rate limit.",
+            Refused::Image,
+            "takes no more pulls for now",
+        ),
+        (
+            Step::Pull,
+            404,
+            "no matching manifest for linux/riscv64 in the manifest list entries",
+            Refused::Image,
+            "for the architecture asked for",
+        ),
+        (
+            Step::Create,
+            404,
+            "image with reference tool:1 was found but does not match the specified platform: wanted linux/arm64, actual: linux/amd64",
+            Refused::Image,
+            "for the architecture asked for",
+        ),
+        (Step::Create, 400, "invalid reference format", Refused::Image, "NAME:TAG"),
+        (
+            Step::Create,
+            400,
+            "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available",
+            Refused::Start,
+            "--cpu",
+        ),
+        (Step::Create, 400, "Minimum memory limit allowed is 6MB", Refused::Start, "--memory"),
+        (
+            Step::Create,
+            400,
+            "invalid mount config for type \"bind\": bind source path does not exist: /data",
+            Refused::Start,
+            "run the server where the engine runs",
+        ),
+        (
+            Step::Start,
+            400,
+            "OCI runtime create failed: exec: \"/.runvoy/agent\": permission denied: unknown",
+            Refused::Start,
+            "noexec",
+        ),
+        (Step::Start, 500, "exec user process caused: exec format error", Refused::Start, "RUNVOY_AGENT"),
+        (Step::Start, 404, "network build not found", Refused::Start, "docker network ls"),
+        (Step::Create, 400, "something new", Refused::Start, "something new"),
+    ];
+
     #[test]
     fn the_answers_of_engines_are_told_in_words() {
-        use Refused::{Image, Start};
-
-        for (step, status, said_by_engine, of, words) in [
-            (
-                Step::Pull,
-                0,
-                "write /var/lib/docker/tmp/GetImageBlob123: no space left on device",
-                Start,
-                "the engine's disk is full",
-            ),
-            (
-                Step::Create,
-                500,
-                "mkdir /var/lib/docker/overlay2/0a-init: no space left on device",
-                Start,
-                "docker system prune",
-            ),
-            (
-                Step::Pull,
-                404,
-                "pull access denied for none, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
-                Image,
-                "there is no image `tool:1`, or it is private",
-            ),
-            (
-                Step::Pull,
-                404,
-                "manifest for tool:1 not found: manifest unknown: manifest unknown",
-                Image,
-                "there is no image",
-            ),
-            (
-                Step::Pull,
-                500,
-                "Get \"https://tool/v2/\": dial tcp: lookup tool on 10.0.0.2:53: no such host",
-                Image,
-                "cannot be reached by the engine",
-            ),
-            (
-                Step::Pull,
-                500,
-                "Get \"https://tool/v2/\": unauthorized: authentication required",
-                Image,
-                "who logs in",
-            ),
-            (
-                Step::Pull,
-                500,
-                "toomanyrequests: You have reached your pull rate limit.",
-                Image,
-                "takes no more pulls for now",
-            ),
-            (
-                Step::Pull,
-                404,
-                "no matching manifest for linux/riscv64 in the manifest list entries",
-                Image,
-                "for the architecture asked for",
-            ),
-            (
-                Step::Create,
-                404,
-                "image with reference tool:1 was found but does not match the specified platform: wanted linux/arm64, actual: linux/amd64",
-                Image,
-                "for the architecture asked for",
-            ),
-            (Step::Create, 400, "invalid reference format", Image, "NAME:TAG"),
-            (
-                Step::Create,
-                400,
-                "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available",
-                Start,
-                "--cpu",
-            ),
-            (Step::Create, 400, "Minimum memory limit allowed is 6MB", Start, "--memory"),
-            (
-                Step::Create,
-                400,
-                "invalid mount config for type \"bind\": bind source path does not exist: /data",
-                Start,
-                "run the server where the engine runs",
-            ),
-            (
-                Step::Start,
-                400,
-                "OCI runtime create failed: exec: \"/.runvoy/agent\": permission denied: unknown",
-                Start,
-                "noexec",
-            ),
-            (Step::Start, 500, "exec user process caused: exec format error", Start, "RUNVOY_AGENT"),
-            (Step::Start, 404, "network build not found", Start, "docker network ls"),
-            (Step::Create, 400, "something new", Start, "something new"),
-        ] {
-            match said(step, "tool:1", status, said_by_engine) {
+        for (step, status, said_by_engine, of, words) in ANSWERS {
+            match said(*step, "tool:1", *status, said_by_engine) {
                 Trouble::Refused(refusal) => {
-                    assert_eq!(refusal.of, of, "{said_by_engine}: {refusal}");
+                    assert_eq!(refusal.of, *of, "{said_by_engine}: {refusal}");
                     assert!(refusal.message.contains(words), "{said_by_engine}: {refusal}");
                 }
                 other => panic!("{said_by_engine}: {other:?}"),

@@ -52,17 +52,22 @@ impl SqliteExecutionStore {
     pub(super) fn new(database: Arc<Database>, sealer: Arc<Sealer>) -> Self {
         Self { database, sealer }
     }
-
-    /// Seals and writes down as text what is new, so that the one thread that writes need not.
-    fn row(&self, new: &NewExecution) -> Result<Vec<Value>, Failure> {
-        let id = new.record.id;
-        let live = !new.record.status.is_terminal();
-        let sealed = live.then(|| self.sealer.seal_request(id, &new.request)).transpose()?;
-        execution_row::values(&new.record, sealed)
-    }
 }
 
-fn create(connection: &Connection, new: &NewExecution, row: Vec<Value>) -> Result<Created, Failure> {
+/// Seals and writes down as text what is new, so that the one thread that writes need not.
+pub(super) fn row(sealer: &Sealer, new: &NewExecution) -> Result<Vec<Value>, Failure> {
+    let id = new.record.id;
+    let live = !new.record.status.is_terminal();
+    let request = live.then(|| sealer.seal_request(id, &new.request)).transpose()?;
+    execution_row::values(&new.record, request)
+}
+
+/// Changes nothing where it answers a conflict.
+pub(super) fn create(
+    connection: &Connection,
+    new: &NewExecution,
+    row: Vec<Value>,
+) -> Result<Created, Failure> {
     let NewExecution { record, idempotency, limits, .. } = new;
     if let Some(key) = idempotency
         && let Some(known) = known(connection, record, key)?
@@ -188,7 +193,7 @@ fn find(connection: &Connection, prefix: &IdPrefix) -> Result<Vec<ExecutionId>, 
 #[async_trait]
 impl ExecutionStore for SqliteExecutionStore {
     async fn create(&self, new: NewExecution) -> Result<Created, StoreError> {
-        let row = self.row(&new)?;
+        let row = row(&self.sealer, &new)?;
         Ok(self.database.write(move |connection| create(connection, &new, row)).await?)
     }
 

@@ -12,6 +12,7 @@ mod error;
 mod execution_row;
 mod execution_store;
 mod image_registry;
+mod intake;
 mod key_store;
 mod listing;
 mod lock_manager;
@@ -30,12 +31,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager, SecretStore};
+use runvoy_core::port::{
+    AuditLog, ExecutionStore, ImageRegistry, Intake, KeyStore, LockManager, SecretStore,
+};
 
 use audit_log::SqliteAuditLog;
 use database::Database;
 use execution_store::SqliteExecutionStore;
 use image_registry::SqliteImageRegistry;
+use intake::SqliteIntake;
 use key_store::SqliteKeyStore;
 use lock_manager::SqliteLockManager;
 use seal::Sealer;
@@ -68,6 +72,7 @@ pub struct SqliteStores {
     images: Arc<SqliteImageRegistry>,
     secrets: Arc<SqliteSecretStore>,
     audit: Arc<SqliteAuditLog>,
+    intake: Arc<SqliteIntake>,
 }
 
 impl SqliteStores {
@@ -86,8 +91,9 @@ impl SqliteStores {
             executions: Arc::new(SqliteExecutionStore::new(Arc::clone(&database), Arc::clone(&sealer))),
             locks: Arc::new(SqliteLockManager::new(Arc::clone(&database), kept.locks)),
             images: Arc::new(SqliteImageRegistry::new(Arc::clone(&database), kept.images)),
-            secrets: Arc::new(SqliteSecretStore::new(Arc::clone(&database), sealer)),
-            audit: Arc::new(SqliteAuditLog::new(database)),
+            secrets: Arc::new(SqliteSecretStore::new(Arc::clone(&database), Arc::clone(&sealer))),
+            audit: Arc::new(SqliteAuditLog::new(Arc::clone(&database))),
+            intake: Arc::new(SqliteIntake::new(database, sealer)),
         })
     }
 
@@ -119,6 +125,11 @@ impl SqliteStores {
     /// The audit log.
     pub fn audit_log(&self) -> Arc<dyn AuditLog> {
         self.audit.clone()
+    }
+
+    /// Both of them in one step.
+    pub fn intake(&self) -> Arc<dyn Intake> {
+        self.intake.clone()
     }
 }
 

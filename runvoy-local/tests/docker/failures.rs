@@ -23,7 +23,7 @@ fn refusals() -> Vec<(StartTask, Refused, &'static [&'static str])> {
         (
             with(|start| start.request.container.platform = Some("linux/riscv64".to_owned())),
             Refused::Image,
-            &["runvoy-test/busybox"],
+            &["runvoy-test/busybox", "the engine has it for linux/", " only"],
         ),
         (with(|start| start.request.container.cpu = Some(1_000_000)), Refused::Start, &["less", "--cpu"]),
         (with(|start| start.request.container.memory = Some(1)), Refused::Start, &["more", "--memory"]),

@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use runvoy_core::id::ExecutionId;
 use runvoy_core::port::{Executor, StartTask, TaskState};
 use runvoy_core::testing::executor::{describe, exit, until};
 use runvoy_task::EndReason;
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::{BUSYBOX, Containers, PATIENCE, docker, processes_of, shell};
 
 /// An engine that can be stopped. In a network of its own, where it is in nobody's way.
-struct Engine {
+pub(crate) struct Engine {
     dir: TempDir,
     child: Option<Child>,
     flags: &'static [&'static str],
@@ -20,7 +21,7 @@ struct Engine {
 
 impl Engine {
     /// `None` where none can be started: that takes root, and a `dockerd`.
-    fn new(flags: &'static [&'static str]) -> Option<Self> {
+    pub(crate) fn new(flags: &'static [&'static str]) -> Option<Self> {
         if !rustix::process::geteuid().is_root() || !docker(&["version"]).status.success() {
             eprintln!("left out: no engine can be started here");
             return None;
@@ -34,11 +35,11 @@ impl Engine {
         Some(engine)
     }
 
-    fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("unix://{}/docker.sock", self.dir.path().display())
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let path = |name: &str| self.dir.path().join(name);
         let log = std::fs::File::options().create(true).append(true).open(path("log")).unwrap();
         let child = Command::new("unshare")
@@ -64,7 +65,20 @@ impl Engine {
         }
     }
 
-    fn end(&mut self, signal: Signal) {
+    /// Waits until it takes an execution's container for a running one: a command may be quicker than the engine,
+    /// and a start that is cut short ends what it started, live restore or not.
+    pub(crate) fn must_run(&self, id: ExecutionId) {
+        let name = format!("runvoy-{id}");
+        let host = self.host();
+        let args = ["--host", &host, "inspect", "--format", "{{.State.Status}}", &name];
+        let since = Instant::now();
+        while docker(&args).stdout.trim_ascii() != b"running" {
+            assert!(since.elapsed() < PATIENCE, "{id} does not run");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn end(&mut self, signal: Signal) {
         let mut child = self.child.take().unwrap();
         kill_process(Pid::from_child(&child), signal).unwrap();
         child.wait().unwrap();
@@ -123,12 +137,14 @@ async fn a_container_that_outlives_its_engine_is_found_again() {
     let containers = engine.containers().await;
     let start = offline("echo ready; while ! [ -e /tmp/go ]; do sleep 0.05; done; echo done; exit 3");
     containers.begin(&start).await;
+    engine.must_run(start.id);
     engine.end(Signal::TERM);
     assert_eq!(describe(&*containers.executor, start.id).await, TaskState::Unknown);
     // What is asked for meanwhile waits for the engine.
     let meanwhile = offline("exit 4");
     containers.executor.start(&meanwhile).await.unwrap();
-    assert!(containers.executor.admit().await.is_err());
+    let away = containers.executor.admit().await.unwrap_err();
+    assert_eq!(away.to_string(), "the Docker engine is not available");
     assert_eq!(describe(&*containers.executor, meanwhile.id).await, TaskState::Pending);
     engine.start();
     assert_eq!(exit(&*containers.executor, meanwhile.id).await.exit_code, Some(4));
@@ -146,6 +162,7 @@ async fn an_engine_that_ends_takes_its_containers_along_and_all_is_told() {
     let containers = engine.containers().await;
     let start = offline("trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.05; done");
     containers.begin(&start).await;
+    engine.must_run(start.id);
     engine.end(Signal::TERM);
     engine.start();
     let exit = exit(&*containers.executor, start.id).await;
@@ -160,6 +177,7 @@ async fn an_engine_that_is_killed_loses_its_containers() {
     let containers = engine.containers().await;
     let start = offline("echo ready; exec sleep 600");
     containers.begin(&start).await;
+    engine.must_run(start.id);
     engine.end(Signal::KILL);
     assert_eq!(describe(&*containers.executor, start.id).await, TaskState::Unknown);
     engine.start();

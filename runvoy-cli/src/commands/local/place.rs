@@ -76,7 +76,7 @@ impl Place {
                 return "commands run in containers of registered images; `runvoy images` shows and changes them".to_owned();
             }
             Sandbox::Processes { instead } => {
-                instead.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+                instead.as_ref().map(|why| format!("; not in containers, since {why}")).unwrap_or_default()
             }
         };
         let whom = match (&self.run_as, rustix_is_root()) {
