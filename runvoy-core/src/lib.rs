@@ -14,7 +14,9 @@ pub mod key;
 pub mod limits;
 pub mod locks;
 pub mod log;
+pub mod origin;
 pub mod state;
+pub mod stream_token;
 
 pub mod api;
 pub mod port;

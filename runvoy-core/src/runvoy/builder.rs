@@ -1,6 +1,6 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Config, Inner, Runvoy, audit, changes, page_cache, rates, standing, uses};
@@ -10,6 +10,7 @@ use crate::in_flight::InFlight;
 use crate::port::{
     AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource, TraceLog,
 };
+use crate::stream_token::StreamKey;
 
 /// Puts a service together. Setters store, [`build`](Self::build) checks.
 #[derive(Default)]
@@ -25,6 +26,7 @@ pub struct Builder {
     trace: Option<Arc<dyn TraceLog>>,
     clock: Option<SharedClock>,
     checkpoint_key: Option<CheckpointKey>,
+    stream_key: Option<StreamKey>,
     config: Config,
 }
 
@@ -103,6 +105,12 @@ impl Builder {
         self
     }
 
+    /// What seals stream tokens: those that share it know each other's. One of this process alone unless given.
+    pub fn stream_key(mut self, key: StreamKey) -> Self {
+        self.stream_key = Some(key);
+        self
+    }
+
     /// What an admin may set.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -125,6 +133,7 @@ impl Builder {
                 trace: self.trace,
                 clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
                 checkpoint_key: self.checkpoint_key,
+                stream_key: self.stream_key.unwrap_or_else(StreamKey::random),
                 rates: rates::Limits::new(self.config.rates),
                 config: self.config,
                 changes: Arc::new(changes::Changes::default()),
@@ -133,7 +142,7 @@ impl Builder {
                 telling: InFlight::default(),
                 key_changes: standing::KeyChanges::default(),
                 uses: uses::Uses::default(),
-                draining: AtomicBool::new(false),
+                draining: CancellationToken::new(),
                 begun: TaskTracker::new(),
             }),
         })

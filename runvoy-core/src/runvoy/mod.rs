@@ -9,6 +9,7 @@ mod claims;
 mod config;
 mod error;
 mod follow;
+mod health;
 mod images;
 mod keys;
 mod kill;
@@ -25,6 +26,7 @@ mod reconcile;
 mod run;
 mod standing;
 mod start;
+mod streams;
 mod task_event;
 mod tend;
 mod trace;
@@ -33,8 +35,8 @@ mod validate;
 mod why;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use access::{Caller, RequestContext};
@@ -64,6 +66,7 @@ use crate::in_flight::InFlight;
 use crate::port::{
     AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource, TraceLog,
 };
+use crate::stream_token::StreamKey;
 
 /// The service: every operation that a front-end offers.
 ///
@@ -86,6 +89,7 @@ struct Inner {
     trace: Option<Arc<dyn TraceLog>>,
     clock: SharedClock,
     checkpoint_key: Option<CheckpointKey>,
+    stream_key: StreamKey,
     config: Config,
     changes: Arc<changes::Changes>,
     pages: page_cache::PageCache,
@@ -94,7 +98,7 @@ struct Inner {
     key_changes: standing::KeyChanges,
     uses: uses::Uses,
     rates: rates::Limits,
-    draining: AtomicBool,
+    draining: CancellationToken,
     /// What goes on although its caller may have gone.
     begun: TaskTracker,
 }
@@ -118,7 +122,7 @@ impl Runvoy {
 
     /// From now on refuses new executions; everything else goes on.
     pub fn drain(&self) {
-        self.inner.draining.store(true, Ordering::Relaxed);
+        self.inner.draining.cancel();
         self.inner.changes.wake_all();
     }
 
@@ -128,9 +132,15 @@ impl Runvoy {
         self.inner.begun.wait().await;
     }
 
+    /// Resolves when [`drain`](Self::drain) is called.
+    #[cfg(feature = "http")]
+    pub(crate) fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.inner.draining.clone().cancelled_owned()
+    }
+
     /// Whether [`drain`](Self::drain) was called.
     pub fn is_draining(&self) -> bool {
-        self.inner.draining.load(Ordering::Relaxed)
+        self.inner.draining.is_cancelled()
     }
 }
 

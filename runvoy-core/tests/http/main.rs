@@ -25,5 +25,6 @@ mod meanwhile;
 mod people;
 mod rates;
 mod server;
+mod socket;
 mod trace;
 mod why;
