@@ -38,3 +38,4 @@ mod state;
 mod terminal;
 mod trace;
 mod why;
+mod wire;
