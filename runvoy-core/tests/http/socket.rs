@@ -93,7 +93,7 @@ async fn a_reader_that_answers_pings_stays_and_one_that_answers_nothing_is_let_g
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(pings, 20, "one every half minute");
+    assert!((19..=21).contains(&pings), "one every half minute: {pings}");
     // The other has read nothing, and so answered nothing.
     let mut bytes = Vec::new();
     silent.into_inner().read_to_end(&mut bytes).await.unwrap();
