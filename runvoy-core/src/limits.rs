@@ -59,7 +59,7 @@ pub const KEY_SECONDS: u64 = 10 * 365 * 24 * 3600;
 pub const KEY_RECHECK: Duration = Duration::from_secs(30);
 /// How long a stream token is good (`wire-compat`).
 pub const STREAM_TOKEN: Duration = Duration::from_hours(24);
-/// WebSockets that may be open at once.
+/// Sockets (of the WebSocket protocol) that may be open at once.
 pub const SOCKETS: usize = 1000;
 /// Time a command may run when the request names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);

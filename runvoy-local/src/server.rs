@@ -26,7 +26,7 @@ use tower::ServiceExt as _;
 /// How patient a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServeLimits {
-    /// Connections at once, WebSockets among them; more wait to be accepted.
+    /// Connections at once, those that became sockets among them; more wait to be accepted.
     pub connections: usize,
     /// Time for a client to send the head of a request, also between two requests of a connection.
     pub header_timeout: Duration,

@@ -55,7 +55,7 @@ pub fn router(runvoy: Runvoy) -> Router {
         .route("/locks/", get(locks::list_locks))
         .route("/users/", get(people::list_users))
         .with_state(runvoy.clone());
-    let router = Router::new()
+    let whole = Router::new()
         .nest(BASE_PATH, routes)
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::unknown_method)
@@ -63,7 +63,7 @@ pub fn router(runvoy: Runvoy) -> Router {
         .layer(axum::extract::DefaultBodyLimit::max(crate::limits::BODY_BYTES))
         .layer(axum::middleware::from_fn_with_state(runvoy.clone(), middleware::request))
         .with_state(runvoy);
-    let around = router.map_request(middleware::without_head).map_response(middleware::allow_without_head);
+    let around = whole.map_request(middleware::without_head).map_response(middleware::allow_without_head);
     Router::new().fallback_service(around)
 }
 

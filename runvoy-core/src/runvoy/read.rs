@@ -113,10 +113,10 @@ impl Runvoy {
     }
 
     /// Asks about an execution that is nobody's, by whatever it is called.
-    async fn authorize_nobodys(&self, caller: &Caller, action: Action, called: &str) -> Result<(), Error> {
-        let id = called.parse().unwrap_or(ExecutionId::from_u128(0));
+    async fn authorize_nobodys(&self, caller: &Caller, action: Action, name: &str) -> Result<(), Error> {
+        let id = name.parse().unwrap_or(ExecutionId::from_u128(0));
         let about = (action, Resource::Execution { id, owners: &[] });
-        let named = format!("execution:{called}");
+        let named = format!("execution:{name}");
         self.authorize_named(caller, about, None, Some(&named)).await.map(drop)
     }
 

@@ -27,7 +27,7 @@ impl Ask {
         Self::new("GET", path)
     }
 
-    pub(super) fn post(path: impl AsRef<str>, body: impl ToString) -> Self {
+    pub(super) fn post(path: impl AsRef<str>, body: impl std::fmt::Display) -> Self {
         Self::new("POST", path).body(body)
     }
 
@@ -35,7 +35,7 @@ impl Ask {
         Self::new("DELETE", path)
     }
 
-    pub(super) fn body(mut self, body: impl ToString) -> Self {
+    pub(super) fn body(mut self, body: impl std::fmt::Display) -> Self {
         self.body = body.to_string();
         self
     }
@@ -60,17 +60,16 @@ impl Ask {
     }
 
     pub(super) fn bytes(&self, address: &str) -> Vec<u8> {
-        let mut text =
-            format!("{} {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n", self.method, self.path);
-        for (name, value) in &self.headers {
-            text += &format!("{name}: {value}\r\n");
-        }
+        let mut lines = vec![
+            format!("{} {} HTTP/1.1", self.method, self.path),
+            format!("Host: {address}"),
+            "Connection: close".to_owned(),
+        ];
+        lines.extend(self.headers.iter().map(|(name, value)| format!("{name}: {value}")));
         if !self.body.is_empty() || self.method == "POST" {
-            text += &format!("Content-Length: {}\r\n", self.body.len());
+            lines.push(format!("Content-Length: {}", self.body.len()));
         }
-        text += "\r\n";
-        text += &self.body;
-        text.into_bytes()
+        format!("{}\r\n\r\n{}", lines.join("\r\n"), self.body).into_bytes()
     }
 }
 

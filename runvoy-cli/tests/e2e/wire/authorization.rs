@@ -16,11 +16,15 @@ fn assert_rights(w: &World, ask: impl Fn() -> Ask, expected: [u16; 4]) {
 }
 
 pub(super) const RULES: &[Rule] = &[
-    scene("5.reconcile", |w| assert_rights(w, || Ask::post("/health/reconcile", ""), [200, 200, 403, 403])),
-    scene("5.run", |w| {
-        assert_rights(w, || Ask::post("/run", json!({"command": "true"})), [202, 202, 202, 403])
+    scene("5.reconcile", |w| {
+        assert_rights(w, || Ask::post("/health/reconcile", ""), [200, 200, 403, 403]);
     }),
-    scene("5.list", |w| assert_rights(w, || Ask::get("/executions"), [200; 4])),
+    scene("5.run", |w| {
+        assert_rights(w, || Ask::post("/run", json!({"command": "true"})), [202, 202, 202, 403]);
+    }),
+    scene("5.list", |w| {
+        assert_rights(w, || Ask::get("/executions"), [200; 4]);
+    }),
     scene("5.execution", |w| {
         let theirs = &w.ended;
         for rest in ["/status", "/logs", ""] {
@@ -54,7 +58,9 @@ pub(super) const RULES: &[Rule] = &[
         }
         assert_rights(w, || Ask::delete("/images/tool:1-00000000"), [404, 404, 403, 403]);
     }),
-    scene("5.trace", |w| assert_rights(w, || Ask::get(format!("/trace/{NONE}")), [200, 403, 403, 403])),
+    scene("5.trace", |w| {
+        assert_rights(w, || Ask::get(format!("/trace/{NONE}")), [200, 403, 403, 403]);
+    }),
     scene("5.public", |w| {
         w.send(&Ask::get("/health")).assert_status(200);
         w.send(&Ask::get("/claim/none")).assert_status(404);

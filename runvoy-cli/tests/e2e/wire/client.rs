@@ -36,19 +36,16 @@ impl Go {
 
     /// Sends what `net/http` sends: its names in canonical form, in its order.
     fn call(&mut self, method: &str, path: &str, body: Option<&serde_json::Value>) -> Reply {
-        let mut text = format!(
-            "{method} /api/v1{path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: Go-http-client/1.1\r\n",
-            self.address
-        );
         let body = body.map(ToString::to_string);
-        if let Some(body) = &body {
-            text += &format!("Content-Length: {}\r\n", body.len());
-        }
-        text += &format!(
-            "Content-Type: application/json\r\nX-Api-Key: {}\r\nAccept-Encoding: gzip\r\n\r\n",
-            self.key
+        let length = body.as_ref().map(|body| format!("Content-Length: {}\r\n", body.len()));
+        let text = format!(
+            "{method} /api/v1{path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: Go-http-client/1.1\r\n{}\
+             Content-Type: application/json\r\nX-Api-Key: {}\r\nAccept-Encoding: gzip\r\n\r\n{}",
+            self.address,
+            length.unwrap_or_default(),
+            self.key,
+            body.unwrap_or_default()
         );
-        text += body.as_deref().unwrap_or_default();
         self.stream.get_mut().write_all(text.as_bytes()).unwrap();
         self.reply()
     }
@@ -136,7 +133,7 @@ struct Run {
 }
 
 #[derive(Deserialize)]
-struct Status {
+struct Where {
     execution_id: String,
     status: String,
     started_at: Timestamp,
@@ -145,7 +142,7 @@ struct Status {
 }
 
 #[derive(Deserialize)]
-struct Execution {
+struct Listed {
     execution_id: String,
     created_by: String,
     owned_by: Vec<String>,
@@ -159,7 +156,7 @@ struct Execution {
 }
 
 #[derive(Deserialize)]
-struct Event {
+struct Line {
     event_id: String,
     timestamp: i64,
     message: String,
@@ -168,7 +165,7 @@ struct Event {
 #[derive(Deserialize)]
 struct Logs {
     execution_id: String,
-    events: Option<Vec<Event>>,
+    events: Option<Vec<Line>>,
     status: String,
     #[serde(default)]
     websocket_url: String,
@@ -223,7 +220,7 @@ pub(super) const RULES: &[Rule] = &[
         assert!(run.command.starts_with("for n") && run.execution_id.len() == 32);
         // Straight to the stream: it asks for nothing else.
         let mut socket = dial(&run.websocket_url);
-        let (frames, _) = socket.to_the_end();
+        let (frames, _) = socket.read_to_end();
         let mut lines = said(&frames);
         lines.sort_unstable();
         assert_eq!(lines, ["line 1", "line 2", "line 3", "oops"]);
@@ -238,7 +235,7 @@ pub(super) const RULES: &[Rule] = &[
         assert!(logs.events.is_none() && logs.status == "RUNNING" && logs.execution_id == live.id);
         let mut socket = dial(&logs.websocket_url);
         live.release();
-        assert_eq!(said(&socket.to_the_end().0), ["begun", "over"]);
+        assert_eq!(said(&socket.read_to_end().0), ["begun", "over"]);
         let logs: Logs = go.call("GET", &format!("/executions/{}/logs", live.id), None).read(200);
         let events = logs.events.unwrap();
         let shown: Vec<_> = events.iter().map(|event| event.message.as_str()).collect();
@@ -256,7 +253,7 @@ pub(super) const RULES: &[Rule] = &[
         assert_eq!(logs.events.unwrap()[0].message, "said");
     }),
     scene("7.status", |w| {
-        let status: Status =
+        let status: Where =
             Go::new(w, KEY).call("GET", &format!("/executions/{}/status", w.ended), None).read(200);
         assert_eq!(
             (status.execution_id, status.status.as_str(), status.exit_code),
@@ -265,7 +262,7 @@ pub(super) const RULES: &[Rule] = &[
         assert!(status.completed_at.unwrap() >= status.started_at);
     }),
     scene("7.list", |w| {
-        let list: Vec<Execution> =
+        let list: Vec<Listed> =
             Go::new(w, KEY).call("GET", "/executions?limit=1000&status=FAILED", None).read(200);
         let ended = list.iter().find(|it| it.execution_id == w.ended).unwrap();
         assert_eq!(
@@ -274,7 +271,7 @@ pub(super) const RULES: &[Rule] = &[
         );
         assert_eq!((ended.owned_by.len(), ended.command.is_empty()), (1, false));
         assert!(ended.completed_at.unwrap() >= ended.started_at && ended.duration_seconds >= 0);
-        let none: Vec<Execution> =
+        let none: Vec<Listed> =
             Go::new(w, KEY).call("GET", "/executions?limit=10&status=TERMINATING", None).read(200);
         assert!(none.is_empty());
     }),
@@ -288,7 +285,7 @@ pub(super) const RULES: &[Rule] = &[
         let over = go.call("DELETE", &path, None);
         assert_eq!((over.status, over.body.len()), (204, 0));
         // The connection goes on after an answer without a body.
-        let status: Status = go.call("GET", &format!("{path}/status"), None).read(200);
+        let status: Where = go.call("GET", &format!("{path}/status"), None).read(200);
         assert_eq!(status.status, "STOPPED");
     }),
     scene("7.people", |w| {
@@ -299,7 +296,7 @@ pub(super) const RULES: &[Rule] = &[
         let claim = format!("/claim/{}", created["claim_token"].as_str().unwrap());
         let claimed: serde_json::Value = newcomer.call("GET", &claim, None).read(200);
         newcomer.key = claimed["api_key"].as_str().unwrap().to_owned();
-        let list: Vec<Execution> = newcomer.call("GET", "/executions?limit=10", None).read(200);
+        let list: Vec<Listed> = newcomer.call("GET", "/executions?limit=10", None).read(200);
         assert!(!list.is_empty());
         let users: serde_json::Value = go.call("GET", "/users/", None).read(200);
         assert!(users["users"].as_array().unwrap().iter().any(|user| user["email"] == "cli@acme.test"));

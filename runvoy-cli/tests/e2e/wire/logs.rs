@@ -69,7 +69,7 @@ pub(super) const RULES: &[Rule] = &[
             assert_eq!(logs["events"].is_null(), live, "{logs}");
             if live {
                 let (frames, _) =
-                    super::socket::Socket::open(logs["websocket_url"].as_str().unwrap()).to_the_end();
+                    super::socket::Socket::open(logs["websocket_url"].as_str().unwrap()).read_to_end();
                 assert_eq!(said(&frames), ["said"]);
             }
         }
@@ -79,7 +79,7 @@ pub(super) const RULES: &[Rule] = &[
         let live = w.live("");
         let mut socket = w.follow(&live.id);
         live.release();
-        let (frames, _) = socket.to_the_end();
+        let (frames, _) = socket.read_to_end();
         for event in events.as_array().unwrap().iter().chain(&frames) {
             assert!(event["event_id"].as_str().is_some_and(|id| !id.is_empty()), "{event}");
         }

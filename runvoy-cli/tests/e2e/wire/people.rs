@@ -137,7 +137,7 @@ pub(super) const RULES: &[Rule] = &[
         let is_url_safe = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         assert!(token.len() == 32 && token.bytes().all(is_url_safe), "{token}");
         let key = claim(w, &made).json()["api_key"].as_str().unwrap().to_owned();
-        assert!(key.bytes().all(|b| is_url_safe(b)) && key.len() >= 32, "{key}");
+        assert!(key.bytes().all(is_url_safe) && key.len() >= 32, "{key}");
     }),
     scene("3.keys", |w| {
         // Whatever a client has from elsewhere is looked up as it is, and kept as a hash.

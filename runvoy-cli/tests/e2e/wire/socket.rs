@@ -96,7 +96,7 @@ impl Socket {
     }
 
     /// The messages of all log frames up to the disconnect frame, and that.
-    pub(super) fn to_the_end(&mut self) -> (Vec<Value>, Value) {
+    pub(super) fn read_to_end(&mut self) -> (Vec<Value>, Value) {
         let mut frames = Vec::new();
         loop {
             let frame = self.frame();

@@ -12,7 +12,7 @@ pub(super) const RULES: &[Rule] = &[
         let mut socket = w.follow(&live.id);
         socket.until("begun");
         live.release();
-        let (frames, disconnect) = socket.to_the_end();
+        let (frames, disconnect) = socket.read_to_end();
         // What the app asks for in that moment is there.
         let (status, logs) = (w.status(&live.id), w.logs(&live.id));
         assert_eq!((&status["status"], &status["exit_code"]), (&"SUCCEEDED".into(), &0.into()), "{status}");
@@ -24,7 +24,7 @@ pub(super) const RULES: &[Rule] = &[
         let live = w.live("");
         let mut socket = w.follow(&live.id);
         live.release();
-        socket.to_the_end();
+        socket.read_to_end();
         socket.send_close(1000, "Execution completed");
         assert_eq!(socket.ends_with().0, 1000, "it is echoed");
         assert!(matches!(socket.next(), Heard::Gone), "and the connection is over");
@@ -33,7 +33,7 @@ pub(super) const RULES: &[Rule] = &[
         let live = w.live("");
         let mut socket = w.follow(&live.id);
         live.release();
-        socket.to_the_end();
+        socket.read_to_end();
         // Whoever does not close is closed.
         assert_eq!(socket.ends_with().0, 1000);
     }),
@@ -66,7 +66,7 @@ pub(super) const RULES: &[Rule] = &[
         live.release();
         // Nobody else waits for who takes nothing, and the run does not either.
         assert_eq!(w.until_ended(&live.id)["status"], "SUCCEEDED");
-        let (frames, _) = slow.to_the_end();
+        let (frames, _) = slow.read_to_end();
         assert_eq!(frames.len(), 200_002, "and who comes back to reading has lost nothing");
     }),
     scene("6.end.noise", |w| {
@@ -103,7 +103,7 @@ pub(super) const RULES: &[Rule] = &[
         assert_eq!(server.until_gone().code(), Some(0), "{}", server.log());
         server.restart();
         std::fs::write(&go, "").unwrap();
-        assert_eq!(said(&Socket::open(&url).to_the_end().0), ["begun"], "and the same address goes on");
+        assert_eq!(said(&Socket::open(&url).read_to_end().0), ["begun"], "and the same address goes on");
     }),
 ];
 
@@ -116,7 +116,7 @@ pub(super) const PING: &[Rule] = &[scene("6.ping", |w| {
     assert!(matches!(socket.next(), Heard::Ping), "nothing else is said");
     assert!(began.elapsed() > Duration::from_secs(5), "seldom");
     live.release();
-    socket.to_the_end();
+    socket.read_to_end();
 })];
 
 /// Whether the server still has its end of a connection that comes from this port.

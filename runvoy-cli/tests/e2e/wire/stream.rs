@@ -36,14 +36,14 @@ pub(super) const RULES: &[Rule] = &[
         let mut socket = Socket::open(&w.url(&live.id));
         socket.until("begun");
         live.release();
-        socket.to_the_end();
+        socket.read_to_end();
     }),
     scene("6.origin", |w| {
         for origin in ["https://app.acme.test", "http://localhost:5173", "https://evil.test", "null"] {
             let live = w.live("");
             let mut socket = Socket::open_with(&w.url(&live.id), &[("origin", origin)]).unwrap();
             live.release();
-            assert_eq!(said(&socket.to_the_end().0), ["begun", "over"], "{origin}");
+            assert_eq!(said(&socket.read_to_end().0), ["begun", "over"], "{origin}");
         }
     }),
     scene("3.stream-token", |w| {
@@ -60,20 +60,20 @@ pub(super) const RULES: &[Rule] = &[
         let mut sockets: Vec<_> = (0..3).map(|_| Socket::open(&url)).collect();
         live.release();
         for socket in &mut sockets {
-            assert_eq!(said(&socket.to_the_end().0), ["begun", "over"]);
+            assert_eq!(said(&socket.read_to_end().0), ["begun", "over"]);
         }
-        assert_eq!(said(&Socket::open(&url).to_the_end().0), ["begun", "over"], "also after the end");
+        assert_eq!(said(&Socket::open(&url).read_to_end().0), ["begun", "over"], "also after the end");
     }),
     scene("6.token.restart", |_| {
         let mut world = World::new();
         let (_, url) = token_of_ended(&world);
         world.server.crash();
         world.server.restart();
-        assert_eq!(said(&Socket::open(&url).to_the_end().0), ["one", "two"]);
+        assert_eq!(said(&Socket::open(&url).read_to_end().0), ["one", "two"]);
     }),
     scene("6.token.unseen", |w| {
         let (_, url) = token_of_ended(w);
-        Socket::open(&url).to_the_end();
+        Socket::open(&url).read_to_end();
         let token = parts(&url).1;
         assert!(!w.server.log().contains(token), "{}", w.server.log());
         let found = crate::state::holding(w.server.dir.path(), token.as_bytes());
@@ -128,7 +128,7 @@ pub(super) const RULES: &[Rule] = &[
         let live = w.live("printf '\\377 no text\\n';");
         let mut socket = w.follow(&live.id);
         live.release();
-        let (frames, disconnect) = socket.to_the_end();
+        let (frames, disconnect) = socket.read_to_end();
         for frame in &frames {
             assert!(frame["timestamp"].is_i64() && frame["message"].is_string(), "{frame}");
             assert!(
@@ -147,30 +147,30 @@ pub(super) const RULES: &[Rule] = &[
         let id = w.run("for n in $(seq 3000); do echo $n; done");
         let expected: Vec<_> = (1..=3000).map(|n| n.to_string()).collect();
         let url = w.ask(Ask::get(format!("/executions/{id}/logs"))).json()["websocket_url"].clone();
-        let early = url.as_str().map(|url| Socket::open(url).to_the_end().0);
-        for frames in early.iter() {
+        let early = url.as_str().map(|url| Socket::open(url).read_to_end().0);
+        if let Some(frames) = &early {
             assert_eq!(said(frames), expected);
         }
         let live = w.live("for n in $(seq 3000); do echo $n; done;");
         let mut sockets: Vec<_> = (0..4).map(|_| w.follow(&live.id)).collect();
         live.release();
         for socket in &mut sockets {
-            let (frames, _) = socket.to_the_end();
+            let (frames, _) = socket.read_to_end();
             assert_eq!(said(&frames)[1..=3000], expected);
             assert_eq!(frames.len(), 3002);
         }
     }),
     scene("6.replay.ended", |w| {
         let (_, url) = token_of_ended(w);
-        let (frames, disconnect) = Socket::open(&url).to_the_end();
+        let (frames, disconnect) = Socket::open(&url).read_to_end();
         assert_eq!(said(&frames), ["one", "two"]);
         assert_eq!(disconnect["type"], "disconnect");
     }),
     scene("6.last-event", |w| {
         let (id, url) = token_of_ended(w);
-        let (frames, _) = Socket::open(&url).to_the_end();
+        let (frames, _) = Socket::open(&url).read_to_end();
         let resume = |event: &Value| {
-            Socket::open(&format!("{url}&last_event_id={}", event.as_str().unwrap())).to_the_end().0
+            Socket::open(&format!("{url}&last_event_id={}", event.as_str().unwrap())).read_to_end().0
         };
         assert_eq!(said(&resume(&frames[0]["event_id"])), ["two"], "as a frame had it");
         assert_eq!(said(&resume(&w.logs(&id)["events"][0]["event_id"])), ["two"], "as `/logs` has it");
@@ -183,7 +183,7 @@ pub(super) const RULES: &[Rule] = &[
         let (_, url) = token_of_ended(w);
         let mut seen = HashSet::new();
         for _ in 0..3 {
-            for frame in Socket::open(&url).to_the_end().0 {
+            for frame in Socket::open(&url).read_to_end().0 {
                 assert!(seen.insert(frame["event_id"].as_str().unwrap().to_owned()), "{frame}");
             }
         }
@@ -197,12 +197,12 @@ pub(super) const RULES: &[Rule] = &[
         assert_eq!(queued["status"], "QUEUED");
         let mut socket = Socket::open(queued["websocket_url"].as_str().unwrap());
         std::fs::write(&go, "").unwrap();
-        assert_eq!(said(&socket.to_the_end().0), ["my turn"]);
+        assert_eq!(said(&socket.read_to_end().0), ["my turn"]);
     }),
     scene("6.masked", |w| {
         // A frame has what `/logs` has, which the agent masked before it was stored.
         let (id, url) = token_of_ended(w);
-        let (frames, logs) = (Socket::open(&url).to_the_end().0, w.logs(&id));
+        let (frames, logs) = (Socket::open(&url).read_to_end().0, w.logs(&id));
         for (frame, event) in frames.iter().zip(logs["events"].as_array().unwrap()) {
             assert_eq!((&frame["message"], &frame["timestamp"]), (&event["message"], &event["timestamp"]));
         }

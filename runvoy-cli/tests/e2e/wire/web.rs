@@ -74,7 +74,7 @@ pub(super) const RULES: &[Rule] = &[
         let (status, logs) = open(w, &id);
         assert_eq!(status["execution_id"], id.as_str());
         if logs["websocket_url"].is_string() {
-            assert_eq!(said(&connect(&logs).to_the_end().0), ["one", "two"]);
+            assert_eq!(said(&connect(&logs).read_to_end().0), ["one", "two"]);
         } else {
             assert_eq!(logs["events"].as_array().unwrap().len(), 2, "{logs}");
         }
@@ -83,7 +83,7 @@ pub(super) const RULES: &[Rule] = &[
         let live = w.live("");
         let mut socket = connect(&open(w, &live.id).1);
         live.release();
-        socket.to_the_end();
+        socket.read_to_end();
         let status = fetch(w, Ask::get(format!("/executions/{}/status", live.id)));
         assert_eq!((&status.json()["status"], &status.json()["exit_code"]), (&json!("SUCCEEDED"), &json!(0)));
         socket.send_close(1000, "Execution completed");
@@ -101,7 +101,7 @@ pub(super) const RULES: &[Rule] = &[
         }
         let mut socket = connect(&open(w, &live.id).1);
         live.release();
-        render(&mut view, &socket.to_the_end().0);
+        render(&mut view, &socket.read_to_end().0);
         // And with the log that it is shown once it has ended.
         let (_, logs) = open(w, &live.id);
         render(&mut view, logs["events"].as_array().unwrap());
