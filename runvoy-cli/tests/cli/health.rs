@@ -25,11 +25,11 @@ fn a_reconciliation_says_what_was_amiss_and_fails_where_something_is_left() {
     let ran = env.run(&["health", "reconcile"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     insta::assert_snapshot!(ran.stdout, @r"
-    executions  2
-    people      3
-    mended      1
-    not yet     0
-    at          2026-01-05T10:00:00Z
+    executions: 2
+    people:     3
+    mended:     1
+    not yet:    0
+    at:         2026-01-05T10:00:00Z
     ");
     assert_eq!(env.run(&["health", "reconcile", "-o", "json"]).stdout.trim(), well);
     let ran = env.run(&["health", "reconcile"]);
