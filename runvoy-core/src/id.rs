@@ -35,6 +35,11 @@ macro_rules! hex_id {
             pub const fn from_u128(value: u128) -> Self {
                 Self(value)
             }
+
+            /// The number that it is.
+            pub const fn as_u128(self) -> u128 {
+                self.0
+            }
         }
 
         impl fmt::Display for $name {

@@ -14,8 +14,10 @@ pub mod key;
 pub mod limits;
 pub mod locks;
 pub mod log;
+pub mod origin;
 pub mod secrets;
 pub mod state;
+pub mod stream_token;
 
 pub mod api;
 pub mod port;

@@ -63,6 +63,10 @@ pub const CLAIM_WINDOW: Duration = Duration::from_mins(15);
 pub const KEY_SECONDS: u64 = 10 * 365 * 24 * 3600;
 /// How long an open stream goes on without a look whether its key is still good.
 pub const KEY_RECHECK: Duration = Duration::from_secs(30);
+/// How long a stream token is good (`wire-compat`).
+pub const STREAM_TOKEN: Duration = Duration::from_hours(24);
+/// Sockets (of the WebSocket protocol) that may be open at once.
+pub const SOCKETS: usize = 1000;
 /// Time a command may run when the request names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
 /// Longest time a command may be allowed to run, unless configured.

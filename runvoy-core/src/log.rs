@@ -172,6 +172,21 @@ impl LogEvent {
         }
     }
 
+    /// What stands in the place of events that are missing for ever, for readers who know no other way to be told:
+    /// `from` up to but without `to`, after something of that time.
+    pub fn of_gap(id: ExecutionId, (from, to): (u64, u64), timestamp: i64) -> Self {
+        let last = to.saturating_sub(1);
+        Self {
+            event_id: event_id(id, last),
+            timestamp,
+            stream: Stream::Stderr,
+            message: format!("### runvoy: the lines {from} to {last} of this log are missing"),
+            raw: None,
+            eol: true,
+            part: false,
+        }
+    }
+
     /// The bytes that the command wrote.
     pub fn bytes(&self) -> Vec<u8> {
         let raw = self.raw.as_ref().and_then(|raw| BASE64.decode(raw).ok());
@@ -186,6 +201,13 @@ impl LogEvent {
 /// The id of an event: unique over all executions, as clients key what they render by it.
 pub fn event_id(id: ExecutionId, number: u64) -> String {
     format!("{id}-{number:06}")
+}
+
+/// The number that an event's id names, if it is one of this execution's, whatever follows the number.
+pub fn event_number(id: ExecutionId, event_id: &str) -> Option<u64> {
+    let rest = event_id.strip_prefix(&id.to_string())?.strip_prefix('-')?;
+    let digits = rest.split_once('-').map_or(rest, |(digits, _)| digits);
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
 /// `stdout` and `stderr`.
@@ -250,6 +272,23 @@ mod tests {
             assert_eq!(events.iter().flat_map(LogEvent::bytes).collect::<Vec<_>>(), bytes);
             let json = serde_json::to_string(&events).unwrap();
             assert_eq!(serde_json::from_str::<Vec<LogEvent>>(&json).unwrap(), events);
+        }
+    }
+
+    #[test]
+    fn an_event_is_found_by_its_id_whatever_follows() {
+        let id = ExecutionId::from_u128(1);
+        for (text, number) in [
+            (event_id(id, 7), Some(7)),
+            (event_id(id, 12_345_678), Some(12_345_678)),
+            (format!("{}-1a2b3c4d", event_id(id, 7)), Some(7)),
+            (event_id(ExecutionId::from_u128(2), 7), None),
+            (format!("{id}-"), None),
+            (format!("{id}-+7"), None),
+            (id.to_string(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(event_number(id, &text), number, "{text}");
         }
     }
 

@@ -97,6 +97,9 @@ fn every_error_code_is_documented() {
         code::INVALID_API_KEY,
         code::API_KEY_REVOKED,
         code::API_KEY_EXPIRED,
+        code::INVALID_STREAM_TOKEN,
+        code::UPGRADE_REQUIRED,
+        code::NOT_IMPLEMENTED,
         code::FORBIDDEN,
         code::INVALID_REQUEST,
         code::INVALID_QUERY,
@@ -159,6 +162,8 @@ fn the_limits_are_the_codes_own() {
         ("claim token, and who never claims", seconds(limits::CLAIM_WINDOW)),
         ("`expires_in`", format!("{} s", limits::KEY_SECONDS)),
         ("open stream whose key was revoked elsewhere", seconds(limits::KEY_RECHECK)),
+        ("stream token", seconds(limits::STREAM_TOKEN)),
+        ("open WebSockets", limits::SOCKETS.to_string()),
     ];
     let expected: Vec<_> = expected.iter().map(|(what, value)| format!("| {what} | {value} |")).collect();
     assert_eq!(rows, expected);

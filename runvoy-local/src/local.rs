@@ -113,7 +113,7 @@ impl Local {
             Some(key) => key,
             None => key_files::settle(&dir).map_err(failed("the master key is not usable"))?,
         };
-        let checkpoint_key = master_key.checkpoint_key();
+        let (checkpoint_key, stream_key) = (master_key.checkpoint_key(), master_key.stream_key());
         let stores = SqliteStores::open(SqliteConfig { path: dir.database(), master_key })
             .map_err(failed("the database is not usable"))?;
         if config.run_as.is_some() {
@@ -123,8 +123,12 @@ impl Local {
             executors::choose(&dir.executions(), &config).await.map_err(failed("no command could be run"))?;
         let logs = LogFiles::new(dir.executions()).map_err(failed("the log files are not usable"))?;
         let has_guest = config.guest.is_some();
-        let policies = config.policies.as_deref().map(PolicyDir::open).transpose();
-        let policies = policies.map_err(failed("the policies are refused"))?;
+        let policies = config
+            .policies
+            .as_deref()
+            .map(PolicyDir::open)
+            .transpose()
+            .map_err(failed("the policies are refused"))?;
         let builtin = || Arc::new(CedarAuthorizer::builtin());
         let mut builder = Runvoy::builder();
         if let Some(log) = config.server_log {
@@ -139,6 +143,7 @@ impl Local {
             .audit(stores.audit_log())
             .intake(stores.intake())
             .checkpoint_key(checkpoint_key)
+            .stream_key(stream_key)
             .executor(executor)
             .logs(Arc::new(logs))
             .authorizer(policies.as_ref().map_or_else(builtin, PolicyDir::authorizer))

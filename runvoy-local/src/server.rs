@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,10 +15,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use runvoy_core::http::PeerAddress;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
@@ -24,7 +26,7 @@ use tower::ServiceExt as _;
 /// How patient a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServeLimits {
-    /// Connections at once; more wait to be accepted.
+    /// Connections at once, those that became sockets among them; more wait to be accepted.
     pub connections: usize,
     /// Time for a client to send the head of a request, also between two requests of a connection.
     pub header_timeout: Duration,
@@ -56,7 +58,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(limits.connections));
-    let graceful = GracefulShutdown::new();
+    let (stop, told_to_stop) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -67,11 +69,8 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer, place)) => {
-                let served = connection(stream, peer, router.clone(), limits, graceful.watcher());
-                connections.spawn(async move {
-                    served.await;
-                    drop(place);
-                });
+                let stream = Placed { stream: Box::pin(patient(stream, limits)), _place: place };
+                connections.spawn(connection(stream, peer, router.clone(), limits, told_to_stop.clone()));
             }
             Err(error) => {
                 // Out of file descriptors, say: the next one may fare better, but not at once.
@@ -82,7 +81,10 @@ pub async fn serve(
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
-    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+    drop(stop);
+    // Every place is free again once every connection is closed, also those that became WebSockets.
+    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+    if tokio::time::timeout(limits.drain, places.acquire_many(all)).await.is_err() {
         tracing::warn!("requests cut off: they did not end within {:?}", limits.drain);
     }
     connections.shutdown().await;
@@ -99,21 +101,36 @@ async fn accept(
     Ok((stream, peer, place))
 }
 
+/// A stream that fails when nothing that is sent is taken.
+fn patient(stream: TcpStream, limits: ServeLimits) -> TimeoutStream<TcpStream> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.write_timeout));
+    stream
+}
+
 async fn connection(
-    stream: TcpStream,
+    stream: Placed,
     peer: SocketAddr,
     router: Router,
     limits: ServeLimits,
-    watcher: Watcher,
+    mut told_to_stop: watch::Receiver<()>,
 ) {
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(limits.write_timeout));
     let service = service_fn(move |request| handle(router.clone(), peer, request));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
-    if let Err(error) = watcher.watch(connection).await {
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        // The sender has nothing to say but that it is gone.
+        _ = told_to_stop.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
         // A client that went away is no failure of ours.
         tracing::debug!(%peer, %error, "connection ended early");
     }
@@ -126,4 +143,46 @@ async fn handle(
 ) -> Result<Response<Body>, Infallible> {
     request.extensions_mut().insert(PeerAddress(peer.ip()));
     router.oneshot(request.map(Body::new)).await
+}
+
+/// A connection in its place, which is free again once the connection is closed, whatever it was used for.
+struct Placed {
+    stream: Pin<Box<TimeoutStream<TcpStream>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Placed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Placed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream.as_mut().poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream.as_mut().poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
 }

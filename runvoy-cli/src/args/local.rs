@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use runvoy_core::address::AddressRange;
+use runvoy_core::origin::{AllowedOrigin, PublicUrl};
 
 use super::run::{CommandArgs, RunOptions};
 
@@ -42,6 +43,12 @@ pub(crate) struct ServeArgs {
     pub(crate) allow_unsandboxed: bool,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    /// Where clients reach the server, as `https://runvoy.example.com`; what each request says of it unless given
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<PublicUrl>,
+    /// Origin of web pages that may use the server, as `https://app.example.com`, or `*` for any (repeatable)
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) allow_origin: Vec<AllowedOrigin>,
     /// Directory of policies (`*.cedar`) beside the built-in ones; read again when it changes and on SIGHUP
     #[arg(long, value_name = "DIR")]
     pub(crate) policies: Option<PathBuf>,
@@ -61,7 +68,7 @@ pub(crate) struct LimitArgs {
     /// Unknown keys and claim tokens a minute from one address; 0 for any number
     #[arg(long, value_name = "N", default_value_t = 30)]
     pub(crate) failures_per_address: u32,
-    /// Proxy whose `X-Forwarded-For` is believed: an address or a range such as `10.0.0.0/8` (repeatable)
+    /// Proxy whose `X-Forwarded-` headers are believed: an address or a range such as `10.0.0.0/8` (repeatable)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) trusted_proxy: Vec<AddressRange>,
 }

@@ -33,7 +33,8 @@ pub(crate) use playbook::{PlaybookCommand, PlaybookListArgs, PlaybookRunArgs, Pl
 pub(crate) use policies::PoliciesCheckArgs;
 pub(crate) use policies::{CanIArgs, PoliciesCommand, PoliciesExplainArgs, PoliciesListArgs};
 pub(crate) use records::{
-    HealthArgs, KillArgs, ListArgs, LogFormat, LogsArgs, StatusArgs, TraceArgs, WaitArgs, WhoamiArgs, WhyArgs,
+    HealthArgs, HealthCommand, KillArgs, ListArgs, LogFormat, LogsArgs, ReconcileArgs, StatusArgs, TraceArgs,
+    WaitArgs, WhoamiArgs, WhyArgs,
 };
 pub(crate) use run::{CommandArgs, OnLockHeld, RunArgs, RunManner, RunOptions};
 pub(crate) use secrets::{

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use runvoy_core::id::{IdPrefix, LockName, RequestId};
 use runvoy_core::limits;
 use runvoy_core::state::Status;
@@ -129,7 +129,25 @@ pub(crate) struct WaitArgs {
 
 /// Ask the server whether it is well
 #[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct HealthArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<HealthCommand>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What else it can be asked.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum HealthCommand {
+    Reconcile(ReconcileArgs),
+}
+
+/// Have the server mend what was left half done, and show what was amiss
+///
+/// It does so by itself every few seconds. Exits with 75 if something could not be mended yet.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ReconcileArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -7,6 +7,7 @@ mod common;
 
 mod config;
 mod errors;
+mod health;
 mod policies;
 mod records;
 mod run;

@@ -59,7 +59,12 @@ impl Server {
 
     /// The same with policies of its own, from [`Self::policies`]; they can be written later too.
     pub(crate) fn start_with_policies(files: &[(&str, &str)]) -> Self {
-        let mut server = Self::new(&[]);
+        Self::start_with_both(files, &[])
+    }
+
+    /// The same with policies and options.
+    pub(crate) fn start_with_both(files: &[(&str, &str)], options: &[&str]) -> Self {
+        let mut server = Self::new(options);
         std::fs::create_dir(server.policies()).unwrap();
         for (name, text) in files {
             std::fs::write(server.policies().join(name), text).unwrap();
@@ -147,6 +152,11 @@ impl Server {
 
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         signal(self.pid(), "TERM");
+        self.until_gone()
+    }
+
+    /// Waits until it has ended, of a signal that it was sent.
+    pub(crate) fn until_gone(&mut self) -> ExitStatus {
         self.child.take().unwrap().wait().unwrap()
     }
 

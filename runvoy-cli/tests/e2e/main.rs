@@ -39,3 +39,4 @@ mod state;
 mod terminal;
 mod trace;
 mod why;
+mod wire;

@@ -30,6 +30,7 @@ const ROWS: &[Row] = &[
     ("GET", "/greet/{name}", "", "", ALL),
     ("GET", "/claim/{token}", "", "", [404; 5]),
     ("GET", "/me", "", "", ALL),
+    ("POST", "/health/reconcile", "", "", OPERATORS),
     ("POST", "/run", "", r#"{"command":"true"}"#, [403, 202, 202, 202, 202]),
     ("GET", "/executions", "", "", ALL),
     ("GET", "/executions", "/", "", ALL),
@@ -40,6 +41,9 @@ const ROWS: &[Row] = &[
     ("GET", "/executions/{id}/logs", "", "", OPERATORS_AND_OWNER),
     ("GET", "/executions/{id}/logs", "?tail=1", "", OPERATORS_AND_OWNER),
     ("GET", "/executions/{id}/logs/stream", "", "", OPERATORS_AND_OWNER),
+    // A stream token is not in the path.
+    ("GET", "/ws", "", "", [400; 5]),
+    ("GET", "/ws", "?execution_id={id}", "", [401; 5]),
     ("DELETE", "/executions/{id}", "", "", [403, 403, 204, 204, 204]),
     ("GET", "/users", "", "", OPERATORS),
     ("GET", "/users", "/", "", OPERATORS),
@@ -75,7 +79,7 @@ const ROWS: &[Row] = &[
 ];
 
 /// Routes that no key is needed for.
-const PUBLIC: [&str; 3] = ["/health", "/greet/{name}", "/claim/{token}"];
+const PUBLIC: [&str; 4] = ["/health", "/greet/{name}", "/claim/{token}", "/ws"];
 
 /// Makes somebody known; their key, which is good for `seconds` if any are given.
 fn join(server: &Server, name: &str, role: &str, seconds: Option<u64>) -> String {

@@ -25,6 +25,8 @@ pub mod code {
     pub const API_KEY_REVOKED: &str = "API_KEY_REVOKED";
     /// The key has expired.
     pub const API_KEY_EXPIRED: &str = "API_KEY_EXPIRED";
+    /// The stream token is unknown or has expired.
+    pub const INVALID_STREAM_TOKEN: &str = "INVALID_STREAM_TOKEN";
     /// A policy refuses what a run asks for.
     pub const FORBIDDEN: &str = "FORBIDDEN";
     /// A field is not as it must be.
@@ -57,6 +59,10 @@ pub mod code {
     pub const SERVICE_UNAVAILABLE: &str = "SERVICE_UNAVAILABLE";
     /// A store did not answer.
     pub const DATABASE_ERROR: &str = "DATABASE_ERROR";
+    /// The route is a WebSocket, and the request does not ask for one.
+    pub const UPGRADE_REQUIRED: &str = "UPGRADE_REQUIRED";
+    /// This server cannot do it.
+    pub const NOT_IMPLEMENTED: &str = "NOT_IMPLEMENTED";
     /// Something unexpected.
     pub const INTERNAL_ERROR: &str = "INTERNAL_ERROR";
 }

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::ExecutionId;
@@ -16,6 +18,55 @@ pub struct LogsAnswer {
     /// Where it is in its life.
     #[cfg_attr(feature = "http", schema(value_type = String))]
     pub status: Status,
+    /// While it is live: where its log is followed. The token in it is new with every answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub websocket_url: Option<WebsocketUrl>,
+}
+
+/// The address of a WebSocket, with a token in it: whoever has it reads the log. `Debug` shows nothing of it.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
+#[serde(transparent)]
+pub struct WebsocketUrl(String);
+
+impl WebsocketUrl {
+    /// Takes an address as it is.
+    pub fn new(url: String) -> Self {
+        Self(url)
+    }
+
+    /// The address itself, for who opens it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for WebsocketUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebsocketUrl(..)")
+    }
+}
+
+/// The last frame of a WebSocket whose execution has ended, in the shape that existing clients know. All others are
+/// [`LogEvent`]s.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
+pub struct DisconnectFrame {
+    /// `disconnect`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `execution_completed`.
+    pub reason: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub end: EndData,
+}
+
+impl DisconnectFrame {
+    /// The frame of an execution that has ended.
+    pub fn new(end: EndData) -> Self {
+        Self { kind: "disconnect".to_owned(), reason: "execution_completed".to_owned(), end }
+    }
 }
 
 /// `GET /executions/{id}/logs` with `after`, `limit`, `tail` or `wait`.

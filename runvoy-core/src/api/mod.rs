@@ -4,6 +4,7 @@ mod audit;
 mod authz;
 mod error;
 mod execution;
+mod health;
 mod image;
 mod lock;
 mod log;
@@ -20,6 +21,10 @@ pub use execution::{
     ExecutionRecord, ExecutionSummary, Greeting, Health, KillAnswer, KillRequest, LockUseData, Me,
     StatusAnswer,
 };
+pub use health::{
+    AuthorizerStatus, ComputeStatus, HealthIssue, HealthReport, IdentityStatus, ReconcileAnswer,
+    SecretsStatus,
+};
 pub use image::{
     ChangeImageRequest, DEFAULT_PLATFORM, ImageData, ImageDone, ImagesAnswer, MannerRequest,
     RegisterImageRequest,
@@ -27,7 +32,9 @@ pub use image::{
 pub use lock::{HolderData, LockData, LocksAnswer, ReleaseAnswer, WaiterData};
 #[cfg(feature = "http")]
 pub use log::StreamEvent;
-pub use log::{BlockData, EndData, GapData, LogPageAnswer, LogsAnswer, StatusData, sse};
+pub use log::{
+    BlockData, DisconnectFrame, EndData, GapData, LogPageAnswer, LogsAnswer, StatusData, WebsocketUrl, sse,
+};
 pub use run::{Command, RunAnswer, RunRequest};
 pub use secret::{
     CreateSecretRequest, SecretAnswer, SecretData, SecretDone, SecretUseData, SecretsAnswer,
@@ -42,6 +49,8 @@ pub use why::{PhaseData, UsualData, WaitingData, WhyAnswer};
 
 /// Where every route lives.
 pub const BASE_PATH: &str = "/api/v1";
+/// Where the WebSocket is, below [`BASE_PATH`].
+pub const SOCKET_PATH: &str = "/ws";
 /// The header that carries an API key.
 pub const API_KEY_HEADER: &str = "x-api-key";
 /// The header that carries a request's id, on every answer.

@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::HolderData;
+use super::{HolderData, WebsocketUrl};
 use crate::id::ExecutionId;
 use crate::state::Status;
 
@@ -134,6 +134,9 @@ pub struct RunAnswer {
     /// The image it runs in; empty where images have no meaning.
     #[serde(default)]
     pub image_id: String,
+    /// Where its log is followed. The token in it is new with every answer.
+    #[serde(default)]
+    pub websocket_url: WebsocketUrl,
     /// Its place in the line for its lock, 1 for the next; only while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<usize>,

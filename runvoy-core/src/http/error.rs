@@ -56,7 +56,8 @@ impl ApiError {
 
     fn unauthorized(why: Unauthenticated) -> Self {
         let code = match why {
-            Unauthenticated::Missing => None,
+            Unauthenticated::Missing | Unauthenticated::NoToken => None,
+            Unauthenticated::BadToken => Some(code::INVALID_STREAM_TOKEN),
             Unauthenticated::Unknown => Some(code::INVALID_API_KEY),
             Unauthenticated::Revoked => Some(code::API_KEY_REVOKED),
             Unauthenticated::Expired => Some(code::API_KEY_EXPIRED),
@@ -164,15 +165,6 @@ impl IntoResponse for ApiError {
     }
 }
 
-impl ApiError {
-    /// A method that a path does not take although its handler is asked for it.
-    pub(super) fn no_head() -> Self {
-        let code = Some(code::METHOD_NOT_ALLOWED);
-        let details = Some("HEAD would use up what only a body can carry".to_owned());
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed", code, details)
-    }
-}
-
 /// Below these, who may not know a thing is not told that a path is unknown either.
 const KEYED: [&str; 6] = ["/run", "/users", "/images", "/secrets", "/executions", "/trace"];
 
@@ -196,8 +188,8 @@ pub(super) async fn unknown_route(
 }
 
 /// Answers for a method that a known path does not have; axum adds `Allow`.
-pub(super) async fn unknown_method(method: http::Method, uri: Uri) -> ApiError {
-    let details = Some(format!("{} does not take {method}", uri.path()));
+pub(super) async fn unknown_method(uri: Uri) -> ApiError {
+    let details = Some(format!("{} does not take that; `Allow` says what it takes", uri.path()));
     let code = Some(code::METHOD_NOT_ALLOWED);
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed", code, details)
 }

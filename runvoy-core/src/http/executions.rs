@@ -13,22 +13,40 @@ use super::query::Params;
 use crate::api::{ErrorBody, ExecutionRecord, ExecutionSummary, KillAnswer, KillRequest, StatusAnswer};
 use crate::id::IdPrefix;
 use crate::limits;
-use crate::port::{ListPosition, Page};
+use crate::port::{Action, ListPosition, Page};
 use crate::{Caller, ExecutionFilter, KillOutcome, Runvoy};
 
-/// The execution that a path names by its id or a prefix of it.
-pub(super) struct ExecutionPath(pub(super) IdPrefix);
+/// The execution that a path names by its id or a prefix of it, not yet parsed: the caller's rights are looked at first.
+pub(super) struct ExecutionPath(String);
+
+impl ExecutionPath {
+    /// The id, and what else the request says. Who may not do this to the execution is told that, and not what is wrong
+    /// with either.
+    pub(super) async fn with<T>(
+        self,
+        runvoy: &Runvoy,
+        caller: &Caller,
+        action: Action,
+        rest: Result<T, ApiError>,
+    ) -> Result<(IdPrefix, T), ApiError> {
+        match (self.0.parse(), rest) {
+            (Ok(id), Ok(rest)) => Ok((id, rest)),
+            (id, rest) => {
+                runvoy.check_execution(caller, action, id.ok().as_ref()).await?;
+                // What no id can begin with is not there, whatever it is.
+                let shown: String = self.0.chars().take(40).collect();
+                Err(rest.err().unwrap_or_else(|| crate::Error::no_execution(shown).into()))
+            }
+        }
+    }
+}
 
 impl<S: Send + Sync> axum::extract::FromRequestParts<S> for ExecutionPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut http::request::Parts, state: &S) -> Result<Self, ApiError> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|error| ApiError::invalid(format!("execution id: {error}")))?;
-        // What no id can begin with is not there, whatever it is.
-        let shown: String = text.chars().take(40).collect();
-        text.parse().map(Self).map_err(|_| crate::Error::no_execution(shown).into())
+        // What is no text is no id of ours.
+        Ok(Self(Path::from_request_parts(parts, state).await.map(|Path(text)| text).unwrap_or_default()))
     }
 }
 
@@ -133,10 +151,11 @@ fn stream_all(runvoy: Runvoy, caller: Caller, filter: ExecutionFilter, first: Pa
 pub(super) async fn get_execution(
     State(runvoy): State<Runvoy>,
     caller: Caller,
-    ExecutionPath(id): ExecutionPath,
+    path: ExecutionPath,
     params: Params,
 ) -> Result<Json<ExecutionRecord>, ApiError> {
-    let record = match params.wait()? {
+    let (id, wait) = path.with(&runvoy, &caller, Action::ReadExecution, params.wait()).await?;
+    let record = match wait {
         None => runvoy.execution(&caller, &id).await?,
         Some(wait) => runvoy.wait(&caller, &id, wait).await?,
     };
@@ -160,8 +179,9 @@ pub(super) async fn get_execution(
 pub(super) async fn get_status(
     State(runvoy): State<Runvoy>,
     caller: Caller,
-    ExecutionPath(id): ExecutionPath,
+    path: ExecutionPath,
 ) -> Result<Json<StatusAnswer>, ApiError> {
+    let (id, ()) = path.with(&runvoy, &caller, Action::ReadExecution, Ok(())).await?;
     Ok(Json(StatusAnswer::new(&runvoy.execution(&caller, &id).await?)))
 }
 
@@ -179,10 +199,11 @@ pub(super) async fn get_status(
 pub(super) async fn delete_execution(
     State(runvoy): State<Runvoy>,
     caller: Caller,
-    ExecutionPath(id): ExecutionPath,
+    path: ExecutionPath,
     body: RawBody,
 ) -> Result<Response, ApiError> {
-    let request: KillRequest = body.parse_or_default()?;
+    let body = body.parse_or_default::<KillRequest>();
+    let (id, request) = path.with(&runvoy, &caller, Action::KillExecution, body).await?;
     let grace = request.grace.map(Duration::from_secs);
     match runvoy.kill(&caller, &id, grace).await? {
         KillOutcome::AlreadyOver(_) => Ok(StatusCode::NO_CONTENT.into_response()),

@@ -4,9 +4,10 @@ use std::time::Instant;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tracing::Instrument as _;
 
+use super::base::Cors;
 use super::{ApiError, request_log};
 use crate::address::AddressRange;
 use crate::api::REQUEST_ID_HEADER;
@@ -57,6 +58,30 @@ fn shown(path: &str) -> String {
     }
 }
 
+/// A method that no route takes.
+const UNROUTED: Method = Method::TRACE;
+
+/// A handler of GET would be asked for HEAD too, and do all of its work (fetch a key, wait, record a reveal) for an answer
+/// without a body. No route takes HEAD, and `Allow` says so.
+///
+/// A layer is asked only once a route and a method are found: these two stand around the router.
+pub(super) fn without_head(mut request: Request) -> Request {
+    if request.method() == Method::HEAD {
+        *request.method_mut() = UNROUTED;
+    }
+    request
+}
+
+pub(super) fn allow_without_head(mut response: Response) -> Response {
+    let allowed = response.headers().get(header::ALLOW).and_then(|allowed| allowed.to_str().ok());
+    let kept = allowed
+        .map(|allowed| allowed.split(',').filter(|method| *method != "HEAD").collect::<Vec<_>>().join(", "));
+    if let Some(kept) = kept.and_then(|kept| HeaderValue::from_str(&kept).ok()) {
+        response.headers_mut().insert(header::ALLOW, kept);
+    }
+    response
+}
+
 /// Gives every request an id and a span of the log, and logs a failure of ours once, where it is answered.
 pub(super) async fn request(State(runvoy): State<Runvoy>, mut request: Request, next: Next) -> Response {
     let request_id = RequestId::random();
@@ -66,10 +91,18 @@ pub(super) async fn request(State(runvoy): State<Runvoy>, mut request: Request, 
     request.extensions_mut().insert(context);
     let span = request_log::span(request_id, request.method(), &shown(request.uri().path()));
     let began = Instant::now();
-    let mut response = match runvoy.let_in(&context) {
-        Ok(()) => next.run(request).instrument(span.clone()).await,
-        Err(error) => ApiError::from(error).into_response(),
+    let cors = Cors::of(runvoy.config(), &request);
+    let is_preflight = request.method() == Method::OPTIONS;
+    let mut response = if is_preflight {
+        // Who may ask is all there is to know, and needs no key.
+        StatusCode::OK.into_response()
+    } else {
+        match runvoy.let_in(&context) {
+            Ok(()) => next.run(request).instrument(span.clone()).await,
+            Err(error) => ApiError::from(error).into_response(),
+        }
     };
+    cors.tell(response.headers_mut());
     request_log::answered(&span, &response, began.elapsed());
     if let Ok(value) = HeaderValue::from_str(&request_id.to_string()) {
         response.headers_mut().insert(HeaderName::from_static(REQUEST_ID_HEADER), value);

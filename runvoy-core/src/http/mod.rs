@@ -3,8 +3,10 @@
 mod audit;
 mod auth;
 mod authz;
+mod base;
 mod error;
 mod executions;
+mod health;
 mod images;
 mod json;
 mod locks;
@@ -16,12 +18,14 @@ mod query;
 mod request_log;
 mod run;
 mod secrets;
+mod socket;
 mod stream;
 mod trace;
 mod why;
 
 use axum::Router;
 use axum::routing::get;
+use tower::ServiceExt as _;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::openapi::{Content, Ref, ResponseBuilder};
@@ -53,13 +57,16 @@ pub fn router(runvoy: Runvoy) -> Router {
         .route("/secrets/", get(secrets::list_secrets).post(secrets::post_secret))
         .route("/users/", get(people::list_users))
         .with_state(runvoy.clone());
-    Router::new()
+    let whole = Router::new()
         .nest(BASE_PATH, routes)
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::unknown_method)
+        .layer(axum::Extension(socket::Sockets::default()))
         .layer(axum::extract::DefaultBodyLimit::max(crate::limits::BODY_BYTES))
         .layer(axum::middleware::from_fn_with_state(runvoy.clone(), middleware::request))
-        .with_state(runvoy)
+        .with_state(runvoy);
+    let around = whole.map_request(middleware::without_head).map_response(middleware::allow_without_head);
+    Router::new().fallback_service(around)
 }
 
 /// The OpenAPI document of the routes.
@@ -93,6 +100,7 @@ fn too_many_requests() -> utoipa::openapi::Response {
 fn page() -> OpenApiRouter<Runvoy> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(meta::get_health))
+        .routes(routes!(health::post_reconcile))
         .routes(routes!(meta::get_greeting))
         .routes(routes!(meta::get_me))
         .routes(routes!(run::post_run))
@@ -109,6 +117,7 @@ fn page() -> OpenApiRouter<Runvoy> {
         .routes(routes!(locks::get_lock, locks::delete_lock))
         .routes(routes!(logs::get_logs))
         .routes(routes!(stream::get_stream))
+        .routes(routes!(socket::get_socket))
         .routes(routes!(people::list_users))
         .routes(routes!(people::create_user))
         .routes(routes!(people::revoke_user))

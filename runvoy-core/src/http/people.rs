@@ -1,7 +1,7 @@
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::{Method, StatusCode, header};
+use http::{StatusCode, header};
 
 use super::ApiError;
 use super::json::RawBody;
@@ -98,14 +98,9 @@ pub(super) async fn rotate_user(
 )]
 pub(super) async fn get_claim(
     State(runvoy): State<Runvoy>,
-    method: Method,
     Extension(context): Extension<RequestContext>,
     token: Result<Path<String>, axum::extract::rejection::PathRejection>,
 ) -> Result<Response, ApiError> {
-    // A GET handler is asked for HEAD too, whose answer has no body: the key would be gone.
-    if method == Method::HEAD {
-        return Ok(([(header::ALLOW, "GET")], ApiError::no_head()).into_response());
-    }
     // What is no text is no token of ours.
     let token = token.map(|Path(token)| token).unwrap_or_default();
     let claimed = runvoy.claim(&token, context).await?;

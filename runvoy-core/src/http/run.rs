@@ -3,6 +3,7 @@ use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 
 use super::ApiError;
+use super::base::Base;
 use super::json::RawBody;
 use crate::api::{ErrorBody, IDEMPOTENCY_KEY_HEADER, RunAnswer, RunRequest};
 use crate::{Caller, IdempotencyKey, Runvoy};
@@ -21,6 +22,7 @@ use crate::{Caller, IdempotencyKey, Runvoy};
 pub(super) async fn post_run(
     State(runvoy): State<Runvoy>,
     caller: Caller,
+    base: Base,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<(StatusCode, Json<RunAnswer>), ApiError> {
@@ -29,12 +31,14 @@ pub(super) async fn post_run(
     let request: RunRequest = body.parse()?;
     let record = runvoy.run(&caller, request, key).await?;
     let waiting = runvoy.waiting(&record).await?;
+    let websocket_url = base.websocket_url(&runvoy, &caller, record.id);
     let answer = RunAnswer {
         execution_id: record.id,
         log_url: String::new(),
         status: record.status,
         command: record.command,
         image_id: record.image_id.unwrap_or_default(),
+        websocket_url,
         position: waiting.as_ref().map(|waiting| waiting.position),
         holder: waiting.as_ref().and_then(|waiting| waiting.holder.as_ref()).map(Into::into),
     };

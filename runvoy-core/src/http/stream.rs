@@ -20,7 +20,7 @@ use super::query::Params;
 use crate::api::{BlockData, ErrorBody, GapData, StatusData, StreamEvent, sse};
 use crate::execution::Execution;
 use crate::log::{Cursor, LogBlock};
-use crate::port::{BoxError, LogItem, LogPage};
+use crate::port::{Action, BoxError, LogItem, LogPage};
 use crate::{Caller, Follow, FollowItem, Runvoy};
 
 /// A comment this often shows that the connection lives, also to whatever stands in between.
@@ -33,6 +33,16 @@ enum Format {
     Lines,
     /// One event for many lines of a stream: a fifth of the work.
     Blocks,
+}
+
+impl Format {
+    fn of(params: &Params) -> Result<Self, ApiError> {
+        match params.get("format") {
+            None | Some("lines") => Ok(Self::Lines),
+            Some("blocks") => Ok(Self::Blocks),
+            Some(_) => Err(ApiError::invalid_query("format: `lines` or `blocks`".to_owned())),
+        }
+    }
 }
 
 /// Follows an execution to its end.
@@ -57,18 +67,15 @@ enum Format {
 pub(super) async fn get_stream(
     State(runvoy): State<Runvoy>,
     caller: Caller,
-    ExecutionPath(id): ExecutionPath,
+    path: ExecutionPath,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let format = match params.get("format") {
-        None | Some("lines") => Format::Lines,
-        Some("blocks") => Format::Blocks,
-        Some(_) => return Err(ApiError::invalid_query("format: `lines` or `blocks`".to_owned())),
-    };
     let resume =
         headers.get("last-event-id").and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty());
-    let follow = runvoy.follow(&caller, &id, start(&params, resume)?).await?;
+    let asked = Format::of(&params).and_then(|format| Ok((format, start(&params, resume)?)));
+    let (id, (format, start)) = path.with(&runvoy, &caller, Action::ReadLogs, asked).await?;
+    let follow = runvoy.follow(&caller, &id, start).await?;
     // The first look tells an unknown cursor while there is still a status to tell it by.
     let mut follower = Follower { follow, format };
     let first = follower.frame().await?;

@@ -4,6 +4,7 @@ use axum::extract::State;
 use super::ApiError;
 use super::executions::ExecutionPath;
 use crate::api::{ErrorBody, WhyAnswer};
+use crate::port::Action;
 use crate::{Caller, Runvoy};
 
 /// Says why an execution waits, was denied, failed or was slow.
@@ -19,7 +20,8 @@ use crate::{Caller, Runvoy};
 pub(super) async fn get_why(
     State(runvoy): State<Runvoy>,
     caller: Caller,
-    ExecutionPath(id): ExecutionPath,
+    path: ExecutionPath,
 ) -> Result<Json<WhyAnswer>, ApiError> {
+    let (id, ()) = path.with(&runvoy, &caller, Action::ReadExecution, Ok(())).await?;
     Ok(Json(WhyAnswer::new(&runvoy.why(&caller, &id).await?)))
 }

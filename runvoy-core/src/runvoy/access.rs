@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::standing::Standing;
 use super::{Error, Runvoy, Unauthenticated, secrets};
 use crate::id::{Email, RequestId, Role};
-use crate::key::ApiKey;
+use crate::key::{ApiKey, HashedKey};
 use crate::port::{
     Action, AuditEvent, AuditKind, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext, User,
 };
@@ -104,8 +104,20 @@ impl Runvoy {
         if matches!(found, Err(Error::Unauthenticated(Unauthenticated::Unknown))) {
             rates.failed(address);
         }
-        let (user, standing) = found?;
-        rates.admit_key(standing.key, address)?;
+        self.let_in_with_key(found?, context)
+    }
+
+    /// Who has the key of this hash, which is good.
+    pub(crate) async fn caller(&self, key: HashedKey, context: RequestContext) -> Result<Caller, Error> {
+        self.let_in_with_key(self.look_up(key).await?, context)
+    }
+
+    fn let_in_with_key(
+        &self,
+        (user, standing): (User, Standing),
+        context: RequestContext,
+    ) -> Result<Caller, Error> {
+        self.inner.rates.admit_key(standing.key, context.address)?;
         self.inner.uses.saw(&user.email, self.inner.clock.now());
         let User { email, role, key_expires_at, .. } = user;
         Ok(Caller { user: email, role, key_expires_at, context, standing })
@@ -194,7 +206,7 @@ impl Runvoy {
         Ok(())
     }
 
-    pub(super) fn event(
+    pub(crate) fn event(
         &self,
         caller: &Caller,
         kind: AuditKind,

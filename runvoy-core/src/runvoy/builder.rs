@@ -1,6 +1,6 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Config, Inner, Runvoy, audit, changes, page_cache, rates, standing, uses};
@@ -11,6 +11,7 @@ use crate::port::{
     Apart, AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, Intake, KeyStore, LockManager,
     LogSource, SecretStore, TraceLog,
 };
+use crate::stream_token::StreamKey;
 
 /// Puts a service together. Setters store, [`build`](Self::build) checks.
 #[derive(Default)]
@@ -28,6 +29,7 @@ pub struct Builder {
     trace: Option<Arc<dyn TraceLog>>,
     clock: Option<SharedClock>,
     checkpoint_key: Option<CheckpointKey>,
+    stream_key: Option<StreamKey>,
     config: Config,
 }
 
@@ -119,6 +121,12 @@ impl Builder {
         self
     }
 
+    /// What seals stream tokens: those that share it know each other's. One of this process alone unless given.
+    pub fn stream_key(mut self, key: StreamKey) -> Self {
+        self.stream_key = Some(key);
+        self
+    }
+
     /// What an admin may set.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -147,6 +155,7 @@ impl Builder {
                 trace: self.trace,
                 clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
                 checkpoint_key: self.checkpoint_key,
+                stream_key: self.stream_key.unwrap_or_else(StreamKey::random),
                 rates: rates::Limits::new(self.config.rates),
                 config: self.config,
                 changes: Arc::new(changes::Changes::default()),
@@ -155,7 +164,7 @@ impl Builder {
                 telling: InFlight::default(),
                 key_changes: standing::KeyChanges::default(),
                 uses: uses::Uses::default(),
-                draining: AtomicBool::new(false),
+                draining: CancellationToken::new(),
                 begun: TaskTracker::new(),
             }),
         })

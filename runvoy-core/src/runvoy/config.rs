@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::Rates;
 use crate::address::AddressRange;
 use crate::limits;
+use crate::origin::{AllowedOrigin, PublicUrl};
 
 /// What an admin may set. Plain values; the defaults are those of [`crate::limits`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,10 @@ pub struct Config {
     pub rates: Rates,
     /// Proxies whose word counts on where a request comes from (`X-Forwarded-For`).
     pub trusted_proxies: Vec<AddressRange>,
+    /// Where clients reach the server; what each request says of it unless given.
+    pub public_url: Option<PublicUrl>,
+    /// Pages of which origins may ask from a browser, beside the server's own.
+    pub allowed_origins: Vec<AllowedOrigin>,
     /// How often a wait looks again by itself, for what happened in another process.
     pub poll: Duration,
     /// The same for who waits in line for a lock: the default is for a service of one process, which tells them itself;
@@ -56,6 +61,8 @@ impl Default for Config {
             start_timeout: limits::START_TIMEOUT,
             rates: Rates::default(),
             trusted_proxies: Vec::new(),
+            public_url: None,
+            allowed_origins: Vec::new(),
             poll: Duration::from_secs(1),
             poll_in_line: limits::KEY_RECHECK,
         }

@@ -129,6 +129,12 @@ pub enum Unauthenticated {
     /// The key's time is over.
     #[error("the API key has expired")]
     Expired,
+    /// No stream token was sent.
+    #[error("a stream token is required")]
+    NoToken,
+    /// The stream token is none of ours, or its time is over.
+    #[error("the stream token is unknown or has expired; ask for another")]
+    BadToken,
 }
 
 impl Error {

@@ -8,7 +8,7 @@ use super::{Caller, Error, LogStart, Runvoy, SharedPage, Waiting};
 use crate::execution::Execution;
 use crate::id::IdPrefix;
 use crate::log::Cursor;
-use crate::port::{LogEnd, Progress};
+use crate::port::{Action, LogEnd, Progress};
 use crate::state::{Reason, Status};
 
 /// What a follower is told.
@@ -62,7 +62,7 @@ pub struct Follow {
 impl Runvoy {
     /// Follows an execution. The reveal of its log is recorded, once for all of it.
     pub async fn follow(&self, caller: &Caller, id: &IdPrefix, start: LogStart) -> Result<Follow, Error> {
-        let record = self.resolve(id).await?;
+        let record = self.find_for(caller, Action::ReadLogs, id).await?;
         self.reveal_log(caller, &record, &start).await?;
         self.reader(caller, record, start).await
     }

@@ -26,13 +26,13 @@ impl Runvoy {
         id: &IdPrefix,
         grace: Option<Duration>,
     ) -> Result<KillOutcome, Error> {
+        let record = self.find_for(caller, Action::KillExecution, id).await?;
+        let resource = Resource::Execution { id: record.id, owners: &record.owned_by };
+        let granted = self.authorize(caller, Action::KillExecution, resource, None).await?;
         if grace.is_some_and(|grace| grace > crate::limits::MAX_GRACE) {
             let message = format!("at most {} seconds", crate::limits::MAX_GRACE.as_secs());
             return Err(Error::invalid("grace", message));
         }
-        let record = self.resolve(id).await?;
-        let resource = Resource::Execution { id: record.id, owners: &record.owned_by };
-        let granted = self.authorize(caller, Action::KillExecution, resource, None).await?;
         if record.status.is_terminal() || (record.status == Status::Terminating && grace.is_none()) {
             return Ok(KillOutcome::AlreadyOver(record));
         }

@@ -7,7 +7,7 @@ use crate::execution::Execution;
 use crate::id::IdPrefix;
 use crate::limits;
 use crate::log::Cursor;
-use crate::port::{LogItem, LogPage, ReadLimit};
+use crate::port::{Action, LogItem, LogPage, ReadLimit};
 
 /// A page of very long lines ends after so many bytes, before its limit of events.
 const PAGE_BYTES: u64 = 4 * 1024 * 1024;
@@ -51,13 +51,13 @@ pub struct LogRead {
 impl Runvoy {
     /// Reads a part of an execution's log, waiting for it if asked to.
     pub async fn logs(&self, caller: &Caller, id: &IdPrefix, query: LogQuery) -> Result<LogRead, Error> {
+        let record = self.find_for(caller, Action::ReadLogs, id).await?;
         if !(1..=limits::PAGE).contains(&query.limit) {
             return Err(Error::invalid("limit", format!("1 to {}, this is {}", limits::PAGE, query.limit)));
         }
         if query.wait.as_secs() > limits::WAIT_SECONDS {
             return Err(Error::invalid("wait", format!("at most {} seconds", limits::WAIT_SECONDS)));
         }
-        let record = self.resolve(id).await?;
         self.reveal_log(caller, &record, &query.start).await?;
         let mut reader = self.reader(caller, record, query.start).await?;
         let deadline = Instant::now() + query.wait;

@@ -10,6 +10,7 @@ mod config;
 mod error;
 mod follow;
 mod hand_out;
+mod health;
 mod images;
 mod keys;
 mod kill;
@@ -27,6 +28,7 @@ mod run;
 mod secrets;
 mod standing;
 mod start;
+mod streams;
 mod task_event;
 mod tend;
 mod trace;
@@ -35,8 +37,8 @@ mod validate;
 mod why;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use access::{Caller, RequestContext};
@@ -67,6 +69,7 @@ use crate::port::{
     AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, Intake, KeyStore, LockManager, LogSource,
     SecretStore, TraceLog,
 };
+use crate::stream_token::StreamKey;
 
 /// The service: every operation that a front-end offers.
 ///
@@ -91,6 +94,7 @@ struct Inner {
     trace: Option<Arc<dyn TraceLog>>,
     clock: SharedClock,
     checkpoint_key: Option<CheckpointKey>,
+    stream_key: StreamKey,
     config: Config,
     changes: Arc<changes::Changes>,
     pages: page_cache::PageCache,
@@ -99,7 +103,7 @@ struct Inner {
     key_changes: standing::KeyChanges,
     uses: uses::Uses,
     rates: rates::Limits,
-    draining: AtomicBool,
+    draining: CancellationToken,
     /// What goes on although its caller may have gone.
     begun: TaskTracker,
 }
@@ -123,7 +127,7 @@ impl Runvoy {
 
     /// From now on refuses new executions; everything else goes on.
     pub fn drain(&self) {
-        self.inner.draining.store(true, Ordering::Relaxed);
+        self.inner.draining.cancel();
         self.inner.changes.wake_all();
     }
 
@@ -133,9 +137,15 @@ impl Runvoy {
         self.inner.begun.wait().await;
     }
 
+    /// Resolves when [`drain`](Self::drain) is called.
+    #[cfg(feature = "http")]
+    pub(crate) fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.inner.draining.clone().cancelled_owned()
+    }
+
     /// Whether [`drain`](Self::drain) was called.
     pub fn is_draining(&self) -> bool {
-        self.inner.draining.load(Ordering::Relaxed)
+        self.inner.draining.is_cancelled()
     }
 }
 

@@ -27,7 +27,7 @@ pub struct ExecutionFilter {
 impl Runvoy {
     /// The record of an execution.
     pub async fn execution(&self, caller: &Caller, id: &IdPrefix) -> Result<Execution, Error> {
-        let record = self.resolve(id).await?;
+        let record = self.find_for(caller, Action::ReadExecution, id).await?;
         let resource = Resource::Execution { id: record.id, owners: &record.owned_by };
         self.authorize(caller, Action::ReadExecution, resource, None).await?;
         Ok(record)
@@ -77,6 +77,47 @@ impl Runvoy {
             limit,
         };
         self.inner.executions.list(&query).await.map_err(Error::store("the execution store"))
+    }
+
+    /// Fails for a caller who may not do this to an execution, be it there or not; `None` for one that cannot be.
+    pub async fn check_execution(
+        &self,
+        caller: &Caller,
+        action: Action,
+        id: Option<&IdPrefix>,
+    ) -> Result<(), Error> {
+        let Some(id) = id else { return self.authorize_nobodys(caller, action, "?").await };
+        match self.find_for(caller, action, id).await {
+            Ok(record) => {
+                let resource = Resource::Execution { id: record.id, owners: &record.owned_by };
+                self.authorize(caller, action, resource, None).await.map(drop)
+            }
+            Err(Error::NotFound { .. } | Error::Invalid { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The record that a prefix names, for a caller who wants to do this to it. Who may not do it to what is not theirs is
+    /// denied where there is none, too: so nobody learns which executions others have.
+    pub(crate) async fn find_for(
+        &self,
+        caller: &Caller,
+        action: Action,
+        prefix: &IdPrefix,
+    ) -> Result<Execution, Error> {
+        let found = self.resolve(prefix).await;
+        if let Err(Error::NotFound { .. } | Error::Invalid { .. }) = found {
+            self.authorize_nobodys(caller, action, prefix.as_str()).await?;
+        }
+        found
+    }
+
+    /// Asks about an execution that is nobody's, by whatever it is called.
+    async fn authorize_nobodys(&self, caller: &Caller, action: Action, name: &str) -> Result<(), Error> {
+        let id = name.parse().unwrap_or(ExecutionId::from_u128(0));
+        let about = (action, Resource::Execution { id, owners: &[] });
+        let named = format!("execution:{name}");
+        self.authorize_named(caller, about, None, Some(&named)).await.map(drop)
     }
 
     /// The record that a prefix names.

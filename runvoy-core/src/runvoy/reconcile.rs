@@ -7,6 +7,11 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 
+mod report;
+
+pub(super) use self::report::Found;
+pub use self::report::ReconcileReport;
+use self::report::{Amiss, Mended};
 use super::locks::{Authorized, Entered};
 use super::{Error, Runvoy};
 use crate::execution::{Execution, Patch};
@@ -39,34 +44,6 @@ impl ReconcileOptions {
     fn is_left_behind(&self, begun: Timestamp, now: Timestamp) -> bool {
         self.alone_since.is_some_and(|since| begun < since) || elapsed(begun, now) >= self.attempt_silence
     }
-}
-
-/// What a pass found and mended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReconcileReport {
-    /// Live executions looked at.
-    pub checked: u64,
-    /// Brought in line with what their task was.
-    pub settled: u64,
-    /// Started again.
-    pub started: u64,
-    /// Told to stop, again.
-    pub stopped: u64,
-    /// Given up.
-    pub given_up: u64,
-    /// Locks that were taken from an ended execution, or given to one that waited.
-    pub handed_over: u64,
-    /// Left for the next pass, because something did not answer.
-    pub failed: u64,
-}
-
-/// What was done about one execution.
-enum Mended {
-    Nothing,
-    Settled,
-    Started,
-    Stopped,
-    GivenUp,
 }
 
 impl Runvoy {
@@ -112,6 +89,7 @@ impl Runvoy {
             if let Err(error) = self.record_outcome(record).await {
                 report.failed += 1;
                 tracing::warn!(execution.id = %record.id, error = %super::error_chain(&error), "outcome not recorded yet");
+                report.note("execution", record.id.to_string(), Amiss::Left, error.to_string());
             }
         }
         Ok(())
@@ -136,11 +114,14 @@ impl Runvoy {
         let locks = self.inner.locks.list().await.map_err(Error::store("the lock store"))?;
         let mending = locks.into_iter().map(|(name, lock)| self.try_to_mend_lock(name, lock, live).boxed());
         let mended: Vec<_> = stream::iter(mending).buffer_unordered(CONCURRENCY).collect().await;
-        for handed_over in mended {
+        for (name, handed_over) in mended {
             match handed_over {
-                Some(true) => report.handed_over += 1,
-                Some(false) => {}
-                None => report.failed += 1,
+                Ok(true) => report.handed_over += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    report.failed += 1;
+                    report.note("lock", name.to_string(), Amiss::Left, error.to_string());
+                }
             }
         }
         Ok(())
@@ -151,13 +132,12 @@ impl Runvoy {
         name: LockName,
         lock: Arc<LockDocument>,
         live: &HashSet<ExecutionId>,
-    ) -> Option<bool> {
+    ) -> (LockName, Result<bool, Error>) {
         let mended = self.mend_lock(&name, &lock, live).await;
-        mended
-            .inspect_err(|error| {
-                tracing::warn!(lock.name = %name, error = %super::error_chain(error), "lock not mended yet");
-            })
-            .ok()
+        if let Err(error) = &mended {
+            tracing::warn!(lock.name = %name, error = %super::error_chain(error), "lock not mended yet");
+        }
+        (name, mended)
     }
 
     async fn mend_lock(
@@ -202,16 +182,8 @@ impl Runvoy {
         let mending = others.into_iter().zip(states).chain(waiting);
         let mending = mending.map(|(record, state)| self.try_to_mend(record, state, placed, options).boxed());
         let mended: Vec<_> = stream::iter(mending).buffer_unordered(CONCURRENCY).collect().await;
-        for mended in mended {
-            report.checked += 1;
-            match mended {
-                Some(Mended::Nothing) => {}
-                Some(Mended::Settled) => report.settled += 1,
-                Some(Mended::Started) => report.started += 1,
-                Some(Mended::Stopped) => report.stopped += 1,
-                Some(Mended::GivenUp) => report.given_up += 1,
-                None => report.failed += 1,
-            }
+        for (id, mended) in mended {
+            report.count(id, mended);
         }
     }
 
@@ -221,13 +193,12 @@ impl Runvoy {
         state: TaskState,
         placed: Option<&HashSet<ExecutionId>>,
         options: ReconcileOptions,
-    ) -> Option<Mended> {
+    ) -> (ExecutionId, Result<Mended, Error>) {
         let mended = self.mend(&record, &state, placed, options).await;
-        mended
-            .inspect_err(|error| {
-                tracing::warn!(execution.id = %record.id, error = %super::error_chain(error), "not mended yet");
-            })
-            .ok()
+        if let Err(error) = &mended {
+            tracing::warn!(execution.id = %record.id, error = %super::error_chain(error), "not mended yet");
+        }
+        (record.id, mended)
     }
 
     async fn states(&self, records: &[Execution]) -> Vec<TaskState> {

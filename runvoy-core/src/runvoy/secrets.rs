@@ -15,6 +15,11 @@ impl Runvoy {
     /// The secrets that the caller may read, by name, without their values.
     pub async fn secrets(&self, caller: &Caller) -> Result<Vec<Secret>, Error> {
         self.authorize(caller, Action::ListSecrets, Resource::System, None).await?;
+        self.shown_secrets(caller).await
+    }
+
+    /// The secrets whose existence is no secret to the caller.
+    pub(super) async fn shown_secrets(&self, caller: &Caller) -> Result<Vec<Secret>, Error> {
         let Some(store) = &self.inner.secrets else { return Ok(Vec::new()) };
         let mut shown = Vec::new();
         for secret in store.list().await.map_err(Error::store("the secret store"))? {

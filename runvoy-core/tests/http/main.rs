@@ -26,5 +26,6 @@ mod people;
 mod rates;
 mod secrets;
 mod server;
+mod socket;
 mod trace;
 mod why;

@@ -6,6 +6,9 @@ use axum::body::Body;
 use http::{Method, StatusCode};
 use runvoy_core::cedar::CedarAuthorizer;
 use runvoy_core::id::Role;
+use runvoy_core::port::StoreError;
+use runvoy_core::secrets::SecretValue;
+use runvoy_core::testing::mocks::MockSecretStore;
 use serde_json::{Value, json};
 
 use super::server::{Answer, Server, key};
@@ -231,6 +234,53 @@ async fn production_secrets_come_only_with_a_production_lock() {
     }
     assert_eq!(with("prod-db", Some("prod-infra")).await.status, StatusCode::ACCEPTED);
     assert_eq!(with("staging-db", None).await.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_report_counts_the_secrets_that_its_reader_may_read_and_names_no_other() {
+    let server = with_policies(
+        r#"@id("acme.x") forbid (principal in Role::"operator", action == Action::"read_secret", resource == Secret::"hidden");"#,
+    )
+    .await;
+    created(&server, Role::Admin, "hidden").await;
+    created(&server, Role::Developer, "plain").await;
+    let report = async |role: Role| {
+        let path = "/health/reconcile";
+        server.ask_as(Some(&key(role)), Method::POST, path, Body::empty()).await
+    };
+    for (role, total) in [(Role::Admin, 2), (Role::Operator, 1)] {
+        let told = report(role).await;
+        let secrets = told.json()["report"]["secrets_status"].clone();
+        assert_eq!((&secrets["total_secrets"], &secrets["verified_count"]), (&json!(total), &json!(total)));
+        assert_eq!(told.json()["report"]["authorizer_status"]["total_resources_checked"], total);
+        assert!(!told.text.contains("hidden") && !told.text.contains("value-of-"), "{}", told.text);
+    }
+}
+
+#[tokio::test]
+async fn a_report_names_a_secret_whose_value_cannot_be_read() {
+    let server = Server::new().await;
+    created(&server, Role::Admin, "sound").await;
+    created(&server, Role::Admin, "spoilt").await;
+    let known = server.ports.secrets.list().await.unwrap();
+    let mut spoilt = MockSecretStore::new();
+    let listed = known.clone();
+    spoilt.expect_list().returning(move || Ok(listed.clone()));
+    spoilt.expect_reveal().returning(move |name, _| {
+        let secret = known.iter().find(|secret| secret.name == *name).unwrap().clone();
+        match name.as_str() {
+            "sound" => Ok(Some((secret, SecretValue::new("a value")))),
+            _ => Err(StoreError::Unavailable { retryable: false, source: "it does not open".into() }),
+        }
+    });
+    let server = Server::with(|ports| ports.secrets = Arc::new(spoilt)).await;
+    let told = server.ask(Method::POST, "/health/reconcile", Body::empty()).await.json();
+    let (secrets, issues) = (&told["report"]["secrets_status"], &told["report"]["issues"]);
+    let counts =
+        ["total_secrets", "verified_count", "missing_count"].map(|name| secrets[name].as_u64().unwrap());
+    assert_eq!(counts, [2, 1, 1], "{told}");
+    assert_eq!(issues[0]["resource_id"], "spoilt", "{told}");
+    assert_eq!((&issues[0]["resource_type"], &issues[0]["severity"]), (&json!("secret"), &json!("error")));
 }
 
 #[tokio::test]

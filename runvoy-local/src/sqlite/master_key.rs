@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use runvoy_core::audit::CheckpointKey;
 use runvoy_core::id::RequestId;
+use runvoy_core::stream_token::StreamKey;
 use zeroize::Zeroizing;
 
 use super::text;
@@ -126,6 +127,11 @@ impl MasterKey {
     /// The key of the audit log's checkpoints.
     pub fn checkpoint_key(&self) -> CheckpointKey {
         CheckpointKey::derive(self.0.as_ref())
+    }
+
+    /// The key of stream tokens: they survive a restart.
+    pub fn stream_key(&self) -> StreamKey {
+        StreamKey::derive(self.0.as_ref())
     }
 
     pub(super) fn as_bytes(&self) -> &[u8; LENGTH] {

@@ -36,6 +36,8 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs, preset: Preset) -
     config.policies.clone_from(&args.policies);
     config.service.rates = rates(&args.limits);
     config.service.trusted_proxies.clone_from(&args.limits.trusted_proxy);
+    config.service.public_url.clone_from(&args.public_url);
+    config.service.allowed_origins.clone_from(&args.allow_origin);
     let mut local = Local::start(dir, config).await.map_err(not_started)?;
     must_be_allowed(args, local.sandbox())?;
     let listener = TcpListener::bind(args.listen).await.map_err(|e| {
