@@ -15,7 +15,9 @@
 mod crash;
 mod fuse;
 mod hang_up;
+mod lives;
 mod outage;
 mod people;
 mod service;
+mod told;
 mod world;
