@@ -11,7 +11,7 @@ use super::run::{CommandArgs, RunOptions};
 /// Run Runvoy on this machine, without a cloud
 #[derive(Debug, Subcommand)]
 pub(crate) enum LocalCommand {
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     Run(Box<LocalRunArgs>),
 }
 
