@@ -1,6 +1,5 @@
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use futures_util::future::BoxFuture;
 use runvoy_core::clock::{Clock as _, SystemClock};
@@ -36,15 +35,8 @@ impl Executor for Functions {
                     Err(_) => (143, EndReason::Stopped),
                 };
                 let (exit_code, finished_at) = (Some(code), SystemClock.now());
-                let exit = TaskExit {
-                    exit_code,
-                    reason,
-                    message: None,
-                    started_at,
-                    finished_at,
-                    log: None,
-                    phases: vec![],
-                };
+                let (message, log, phases) = (None, None, vec![]);
+                let exit = TaskExit { exit_code, reason, message, started_at, finished_at, log, phases };
                 *lock(&state) = TaskState::Exited(Box::new(exit));
             });
             Some(job)

@@ -21,6 +21,7 @@ mod hints;
 mod http;
 mod input;
 mod kill;
+mod limits;
 mod local_run;
 mod locks;
 mod matrix;
