@@ -95,7 +95,7 @@ fn write_out(bytes: &[u8], hash: &str, to: &Path) -> io::Result<()> {
     file.write_all(bytes)
 }
 
-/// Where this executable's file holds `bytes`, as proc_pid_maps(5) tells; nothing vouches for what is read there.
+/// Where this executable's file holds `bytes`, as `proc_pid_maps(5)` tells; nothing vouches for what is read there.
 fn in_our_file(bytes: &[u8]) -> io::Result<Take<File>> {
     let address = bytes.as_ptr().addr();
     let maps = fs::read_to_string("/proc/self/maps")?;

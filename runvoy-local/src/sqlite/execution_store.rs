@@ -58,8 +58,8 @@ impl SqliteExecutionStore {
 pub(super) fn row(sealer: &Sealer, new: &NewExecution) -> Result<Vec<Value>, Failure> {
     let id = new.record.id;
     let live = !new.record.status.is_terminal();
-    let sealed = live.then(|| sealer.seal_request(id, &new.request)).transpose()?;
-    execution_row::values(&new.record, sealed)
+    let request = live.then(|| sealer.seal_request(id, &new.request)).transpose()?;
+    execution_row::values(&new.record, request)
 }
 
 /// Changes nothing where it answers a conflict.
