@@ -326,7 +326,9 @@ async fn orphans_of_a_dead_agent_are_killed_before_it_is_gone() {
     kill_process(outer, Signal::STOP).unwrap();
     kill_process(supervisor(&tasks, id), Signal::KILL).unwrap();
     kill_process(outer, Signal::KILL).unwrap();
-    let state = until(&*tasks.executor, id, |state| !matches!(state, TaskState::Running { .. })).await;
+    let state =
+        until(&*tasks.executor, id, |state| !matches!(state, TaskState::Running { .. } | TaskState::Unknown))
+            .await;
     assert!(is_lost(&state), "{state:?}");
     assert_eq!(processes_of(id), 0);
 }
