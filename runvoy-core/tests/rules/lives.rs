@@ -1,11 +1,14 @@
-//! What happens in the stories: lives that are written down, and steps for others.
+//! Lives that touch every operation; each is played with a crash at each of its port calls, of each process. And steps for
+//! lives that nobody wrote down.
 
 use proptest::prelude::*;
 
-use super::{Act, SecretAct, Step, Wants};
+use super::crash::{Step, Wants, moments, play};
+use super::fuse::Moment;
+use super::people::Act;
+use super::secrets::SecretAct;
 
-/// Lives that touch every operation; each is played with a crash at each of its port calls.
-pub(super) fn plain_lives() -> Vec<Vec<Step>> {
+fn plain_lives() -> Vec<Vec<Step>> {
     let run = Step::Run { instance: 0, key: 0, lock: Wants::Nothing };
     let claim = Step::Claim { execution: 0 };
     let news = Step::News { instance: 0, execution: 0, late: 0 };
@@ -89,7 +92,7 @@ pub(super) fn plain_lives() -> Vec<Vec<Step>> {
 }
 
 /// Lives in which secrets are made, given to commands, changed and deleted.
-pub(super) fn lives_with_secrets() -> Vec<Vec<Step>> {
+fn lives_with_secrets() -> Vec<Vec<Step>> {
     let secret = |act| Step::Secret { instance: 0, act };
     let with_secret = |key, lock| Step::RunWithSecret { instance: 0, key, lock };
     let begin =
@@ -112,6 +115,45 @@ pub(super) fn lives_with_secrets() -> Vec<Vec<Step>> {
         // It is another one when the turn of the second comes.
         [begin.to_vec(), replaced, run_all(true), mend].concat(),
     ]
+}
+
+/// More than any life has.
+const MOST_CALLS: usize = 1000;
+
+/// At how many of its calls a process can die in a life: at each, until there are no more.
+fn deaths(life: &[Step], process: usize) -> usize {
+    let dies = |at: &usize| {
+        let others = (usize::MAX, Moment::BeforeTheEffect);
+        let mut died = false;
+        for moment in moments() {
+            for (late_tasks, one_step) in [(false, false), (true, false), (false, true), (true, true)] {
+                let crashes = [vec![others; process], vec![(*at, moment)]].concat();
+                died |= play(life, crashes, late_tasks, one_step);
+            }
+        }
+        died
+    };
+    let calls = (0..MOST_CALLS).take_while(dies).count();
+    assert!(calls < MOST_CALLS, "a life of that many calls is not played to its end");
+    calls
+}
+
+/// At how many calls each of the two processes can die in each of these lives.
+fn deaths_in(lives: &[Vec<Step>]) -> Vec<[usize; 2]> {
+    let deaths: Vec<_> = lives.iter().map(|life| [0, 1].map(|process| deaths(life, process))).collect();
+    assert!(deaths.iter().all(|[first, _]| *first >= 10), "a life that calls nothing: {deaths:?}");
+    deaths
+}
+
+#[test]
+fn a_crash_at_every_port_call_of_a_plain_life() {
+    let deaths = deaths_in(&plain_lives());
+    assert!(deaths.iter().any(|[_, second]| *second > 0), "the second process calls nothing: {deaths:?}");
+}
+
+#[test]
+fn a_crash_at_every_port_call_of_a_life_with_secrets() {
+    deaths_in(&lives_with_secrets());
 }
 
 fn wants() -> impl Strategy<Value = Wants> {
