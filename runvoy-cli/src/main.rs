@@ -18,6 +18,8 @@ mod progress;
 mod quote;
 mod settings;
 mod signals;
+#[cfg(all(feature = "local", target_os = "linux"))]
+mod size;
 mod table;
 mod time;
 mod usage;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use runvoy_core::clock::SystemClock;
-use runvoy_core::port::{Executor, ExecutorError, Refused};
+use runvoy_core::port::{Executor, ExecutorError};
 
 #[cfg(feature = "docker")]
 use crate::both::Both;
@@ -79,8 +79,8 @@ async fn containers(
     config: &LocalConfig,
 ) -> Result<(Arc<dyn Executor>, Sandbox), ExecutorError> {
     if config.run_as.is_some() {
-        let message = "a container's user is its image's; a user to run as is for processes only".to_owned();
-        return Err(ExecutorError::Refused { of: Refused::Start, message, source: None });
+        let message = "a container's user is its image's; a user to run as is for processes only";
+        return Err(ExecutorError::refused(message));
     }
     let plain = DockerConfig::new(root, &config.agent);
     let docker = DockerConfig {
@@ -96,8 +96,8 @@ async fn containers(
 #[cfg(not(feature = "docker"))]
 #[expect(clippy::unused_async, reason = "the other one has to wait")]
 async fn containers(_: &Path, _: &LocalConfig) -> Result<(Arc<dyn Executor>, Sandbox), ExecutorError> {
-    let message = "this build of Runvoy runs no containers".to_owned();
-    Err(ExecutorError::Refused { of: Refused::Start, message, source: None })
+    let message = "this build of Runvoy runs no containers";
+    Err(ExecutorError::refused(message))
 }
 
 /// The sentence of the nearest cause: what is not available says so by its source.

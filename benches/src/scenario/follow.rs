@@ -87,7 +87,7 @@ pub(super) async fn succeeded(connection: &mut Connection, id: &str) -> Result<(
         let record = connection.json(&wait, 200).await?;
         match record.get("status").and_then(Value::as_str) {
             Some("SUCCEEDED") => return Ok(()),
-            Some("STARTING" | "RUNNING") => {}
+            Some("QUEUED" | "STARTING" | "RUNNING") => {}
             _ => return Err(format!("the command failed: {record}").into()),
         }
     }

@@ -1,5 +1,6 @@
 //! Locks: free ones, and a long line for one.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,10 +8,10 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::follow::{Told, follow};
+use super::follow::{Told, follow, succeeded};
 use super::{Setup, disk};
 use crate::client::{Connection, request};
-use crate::figures::{Row, Samples, median};
+use crate::figures::{Row, Samples, median, time};
 use crate::load::Load;
 use crate::server::{Noop, Server};
 use crate::{Result, machine};
@@ -20,6 +21,8 @@ const POLICIES: usize = 500;
 /// More than are asked for in a round.
 const LOCKS: usize = 200_000;
 const WAITERS: usize = 1000;
+/// As many as may wait for one lock, unless a server is told otherwise.
+const HAND_OFFS: usize = 100;
 /// How long the line is watched while nothing happens.
 const WATCHED: Duration = Duration::from_secs(5);
 
@@ -104,5 +107,40 @@ pub(super) async fn line(setup: &Setup) -> Result<Vec<Row>> {
         measured: format!("{load:.1} % of a core while they wait; from one's end to the next one's {gaps}"),
         reference: disk(setup)?.1,
         command: "line",
+    }])
+}
+
+/// A line of processes: from what one does last to what the next one does first, by their own clocks.
+pub(super) async fn hand_off(setup: &Setup) -> Result<Vec<Row>> {
+    let home = setup.home()?;
+    let server = Server::runvoy(&setup.runvoy, home.path())?;
+    let mut connection = Connection::open(server.address).await?;
+    let [go, notes] = ["go", "notes"].map(|name| home.path().join(name));
+    let hold = format!("while [ ! -e '{}' ]; do sleep 0.01; done", go.display());
+    let mut last = ask(&mut connection, &run_body(&hold, "prod", "fail")).await?;
+    let note = format!("date +%s%N >> '{}'", notes.display());
+    for _ in 0..HAND_OFFS {
+        last = ask(&mut connection, &run_body(&format!("{note}; {note}"), "prod", "queue")).await?;
+    }
+    std::fs::write(go, "")?;
+    succeeded(&mut connection, &last).await?;
+    drop(server);
+    let notes = std::fs::read_to_string(notes)?;
+    let times = notes.lines().map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+    let (ends, begins) = (times.iter().skip(1).step_by(2), times.iter().skip(2).step_by(2));
+    let gaps = ends.zip(begins).map(|(end, begin)| Duration::from_nanos(begin.saturating_sub(*end)));
+    let gaps = Samples::new(gaps.collect());
+    let bare = (0..HAND_OFFS).map(|_| {
+        let mut alone = Command::new("sh");
+        alone.args(["-c", "date +%s%N"]);
+        machine::first_line(alone)
+    });
+    let bare = Samples::new(bare.collect::<Result<_>>()?);
+    Ok(vec![Row {
+        what: "100 in line for one lock, process executor: from one's last act to the next one's first",
+        target: "1 s",
+        measured: format!("{gaps}, at most {}", time(gaps.at(100))),
+        reference: format!("`sh -c date` through a pipe {bare}"),
+        command: "hand-off",
     }])
 }

@@ -27,6 +27,8 @@ pub(crate) enum Scenario {
     FreeLocks,
     /// A thousand in line for one lock
     Line,
+    /// One under a lock after the other, as processes
+    HandOff,
     /// Status reads by 64 clients
     Status,
     /// A route that answers the same to everybody, by 64 clients
@@ -73,12 +75,13 @@ impl Setup {
 }
 
 impl Scenario {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Constant,
         Self::Status,
         Self::Run,
         Self::FreeLocks,
         Self::Line,
+        Self::HandOff,
         Self::FirstLine,
         Self::Prompt,
         Self::Kill,
@@ -111,6 +114,7 @@ impl Scenario {
             Self::Run => requests::run(setup).await,
             Self::FreeLocks => locks::free(setup).await,
             Self::Line => locks::line(setup).await,
+            Self::HandOff => locks::hand_off(setup).await,
             Self::FirstLine => follow::first_line(setup).await,
             Self::Prompt => shell::prompt(setup).await,
             Self::Kill => shell::kill(setup).await,

@@ -13,11 +13,16 @@ use crate::figures::{Row, Samples};
 use crate::server::Server;
 
 const PROMPTS: usize = 30;
+const BARS: usize = 3;
 const KILLS: usize = 10;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Writes the time, without a newline, and goes on.
 const PROMPT: &str = r#"printf %s "$(date +%s%N)"; sleep 0.5"#;
+
+/// Draws a bar again and again, as the time: a carriage return before each, and no newline.
+const BAR: &str =
+    r#"n=0; while [ $n -lt 150 ]; do printf '\r%s' "$(date +%s%N)"; sleep 0.02; n=$((n+1)); done"#;
 
 /// Ignores what asks it to end, as do its daemons in sessions of their own, and floods its output.
 const STUBBORN: &str = r#"trap '' TERM HUP INT
@@ -29,36 +34,50 @@ fn shell(script: &str) -> [String; 3] {
     ["sh", "-c", script].map(str::to_owned)
 }
 
-/// From the write of a prompt until its reader has it.
+/// From the write of a prompt, or of a bar, until its reader has it.
 pub(super) async fn prompt(setup: &Setup) -> Result<Vec<Row>> {
     let home = setup.home()?;
     let server = Server::runvoy(&setup.runvoy, home.path())?;
     let mut connection = Connection::open(server.address).await?;
-    let mut delays = Vec::new();
+    let (mut prompts, mut bars) = (Vec::new(), Vec::new());
     for _ in 0..PROMPTS {
-        let id = begin(&mut connection, &shell(PROMPT)).await?;
-        let mut delay = None;
-        let on = |told: Told<'_>| {
-            if let Told::Block(data) = told {
-                let read = SystemClock.now().as_nanosecond();
-                let block: Value = serde_json::from_slice(data)?;
-                let written = block.get("text").and_then(Value::as_str).ok_or("a prompt without text")?;
-                let nanoseconds = read.saturating_sub(written.trim().parse()?);
-                delay = Some(Duration::from_nanos(u64::try_from(nanoseconds)?));
-            }
-            Ok(())
-        };
-        follow(&mut connection, &id, 4096, on).await?;
-        delays.push(delay.ok_or("no prompt")?);
+        prompts.extend(delays(&mut connection, PROMPT).await?);
+    }
+    for _ in 0..BARS {
+        bars.extend(delays(&mut connection, BAR).await?);
     }
     drop(server);
-    Ok(vec![Row {
-        what: "a prompt without a newline, from its write to its reader",
+    let row = |what, delays| Row {
+        what,
         target: "200 ms",
         measured: Samples::new(delays).to_string(),
         reference: "the agent waits 100 ms for the rest of a line".to_owned(),
         command: "prompt",
-    }])
+    };
+    Ok(vec![
+        row("a prompt without a newline, from its write to its reader", prompts),
+        row("a bar that is drawn anew after `\\r` every 20 ms, each time to its reader", bars),
+    ])
+}
+
+/// How long each of the times that a script writes took to its reader.
+async fn delays(connection: &mut Connection, script: &str) -> Result<Vec<Duration>> {
+    let id = begin(connection, &shell(script)).await?;
+    let mut delays = Vec::new();
+    let on = |told: Told<'_>| {
+        if let Told::Block(data) = told {
+            let read = SystemClock.now().as_nanosecond();
+            let block: Value = serde_json::from_slice(data)?;
+            let written = block.get("text").and_then(Value::as_str).ok_or("a time that is no text")?;
+            for written in written.split_ascii_whitespace() {
+                let nanoseconds = read.saturating_sub(written.parse()?);
+                delays.push(Duration::from_nanos(u64::try_from(nanoseconds)?));
+            }
+        }
+        Ok(())
+    };
+    follow(connection, &id, 64 * 1024, on).await?;
+    if delays.is_empty() { Err("nothing was written".into()) } else { Ok(delays) }
 }
 
 /// From a kill until nothing of a stubborn command is left, and the record says so.

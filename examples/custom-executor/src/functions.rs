@@ -1,10 +1,9 @@
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use futures_util::future::BoxFuture;
 use runvoy_core::clock::{Clock as _, SystemClock};
-use runvoy_core::port::{Claim, Executor, ExecutorError, Refused, StartTask, TaskExit, TaskState};
+use runvoy_core::port::{Claim, Executor, ExecutorError, StartTask, TaskExit, TaskState};
 use runvoy_core::{execution::TaskHandle, id::ExecutionId};
 use runvoy_task::{CommandLine, EndReason};
 
@@ -21,17 +20,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[async_trait::async_trait]
 impl Executor for Functions {
     async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
-        let refused = || ExecutorError::Refused {
-            of: Refused::Start,
-            message: "there is no such function".into(),
-            source: None,
-        };
+        let refused = || ExecutorError::refused("there is no such function");
         let CommandLine::Shell(name) = &task.request.command else { return Err(refused()) };
         let work = (self.0)(name).ok_or_else(refused)?;
         lock(&self.1).entry(task.id).or_insert_with(|| {
             let started_at = SystemClock.now();
-            let state =
-                Arc::new(Mutex::new(TaskState::Running { started_at, handle: None, image_digest: None }));
+            let running = TaskState::Running { started_at, handle: None, image_digest: None };
+            let state = Arc::new(Mutex::new(running));
             let run = tokio::spawn(tokio::time::timeout(task.request.timeout, work));
             let job = (Arc::clone(&state), run.abort_handle());
             tokio::spawn(async move {
@@ -40,17 +35,7 @@ impl Executor for Functions {
                     Ok(Err(_)) => (124, EndReason::TimedOut),
                     Err(_) => (143, EndReason::Stopped),
                 };
-                let (exit_code, finished_at) = (Some(code), SystemClock.now());
-                let exit = TaskExit {
-                    exit_code,
-                    reason,
-                    message: None,
-                    started_at,
-                    finished_at,
-                    log: None,
-                    image_digest: None,
-                    phases: vec![],
-                };
+                let exit = TaskExit::new(Some(code), reason, started_at, SystemClock.now());
                 *lock(&state) = TaskState::Exited(Box::new(exit));
             });
             Some(job)

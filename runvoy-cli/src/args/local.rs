@@ -1,8 +1,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use runvoy_core::address::AddressRange;
+use runvoy_core::limits;
 
 use super::run::{CommandArgs, RunOptions};
 
@@ -37,7 +39,7 @@ pub(crate) struct ServeArgs {
     pub(crate) place: PlaceArgs,
 }
 
-/// How many requests are let in. This machine itself counts as no address.
+/// How much is let in. This machine itself counts as no address.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LimitArgs {
     /// Requests a second with one key, ten times as many at once; 0 for any number
@@ -52,6 +54,35 @@ pub(crate) struct LimitArgs {
     /// Proxy whose `X-Forwarded-For` is believed: an address or a range such as `10.0.0.0/8` (repeatable)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) trusted_proxy: Vec<AddressRange>,
+    /// Executions that may be live at once; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = limits::LIVE_EXECUTIONS)]
+    pub(crate) max_live: u64,
+    /// Executions of one user that may be live at once; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) max_live_per_user: u64,
+    /// Executions that may wait for one lock, up to 1000; 0 lets nobody wait
+    #[arg(long, value_name = "N", default_value_t = limits::QUEUE_DEPTH, value_parser = queue_depth)]
+    pub(crate) queue_depth: usize,
+    /// Longest time that a command may be allowed to run, up to `365d`
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = max_timeout)]
+    pub(crate) max_timeout: Duration,
+    /// Longest log of one execution, such as `500M` or `10G`; a command that writes more is killed
+    #[arg(long, value_name = "SIZE", default_value = "10G", value_parser = crate::size::parse)]
+    pub(crate) log_limit: u64,
+}
+
+/// Longest `--max-timeout`: no command is meant to run longer, and times stay far from what a clock can tell.
+const MAX_MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
+
+fn queue_depth(text: &str) -> Result<usize, String> {
+    let within = text.parse().ok().filter(|depth| *depth <= limits::MAX_QUEUE_DEPTH);
+    within.ok_or_else(|| format!("it is 0 to {}", limits::MAX_QUEUE_DEPTH))
+}
+
+fn max_timeout(text: &str) -> Result<Duration, String> {
+    let within = super::duration(text)?;
+    let is_within = (Duration::from_secs(1)..=MAX_MAX_TIMEOUT).contains(&within);
+    if is_within { Ok(within) } else { Err("it is `1s` to `365d`".to_owned()) }
 }
 
 /// Run a command on this machine, without a server

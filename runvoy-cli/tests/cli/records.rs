@@ -64,6 +64,25 @@ fn a_log_of_the_past_is_printed_byte_for_byte() {
 }
 
 #[test]
+fn what_is_older_than_asked_for_is_left_out() {
+    let older = block("stdout", 1, r#""text":"old\n""#).replace("1767607201123", "1767607201122");
+    let log = older + &block("stdout", 2, r#""text":"new\n""#) + &end("SUCCEEDED", "exited", "0");
+    for (since, out) in [
+        ("2026-01-05T10:00:01.122Z", "old\nnew\n"),
+        ("2026-01-05T10:00:01.123Z", "new\n"),
+        ("2026-01-05T10:00:01.124Z", ""),
+        ("1s", ""),
+        ("36500d", "old\nnew\n"),
+    ] {
+        let server = Server::new([record("SUCCEEDED", "\"exited\"", "0"), Answer::events(&log)]);
+        let ran = TestEnv::new(&server.endpoint).run(&["logs", ID, "--since", since]);
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str(), ran.code), (out, "", 0), "{since}");
+    }
+    let ran = TestEnv::empty().run(&["logs", ID, "--since", "yesterday"]);
+    assert_ne!(ran.code, 0, "{}", ran.stderr);
+}
+
+#[test]
 fn a_live_log_is_printed_so_far() {
     let event = |n: u32| {
         format!(r#"{{"event_id":"{ID}-{n:06}","timestamp":{n},"stream":"stdout","message":"line {n}"}}"#)
@@ -78,12 +97,14 @@ fn a_live_log_is_printed_so_far() {
     // The end is after line 4; line 5 is written meanwhile: a flood must not keep the command from ending.
     let script =
         || [record("RUNNING", "null", "null"), page_of(0..3), page("", 5), page_of(5..6), page_of(3..7)];
-    let server = Server::new(script().into_iter().chain(script()));
+    let server = Server::new(script().into_iter().chain(script()).chain(script()));
     let env = TestEnv::new(&server.endpoint);
     assert_eq!(env.run(&["logs", ID]).stdout, "line 0\nline 1\nline 2\nline 3\nline 4\n");
     let json = env.run(&["logs", ID, "-o", "json"]).stdout;
     let events: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
     assert_eq!(events.len(), 5);
+    let since = env.run(&["logs", ID, "--since", "1970-01-01T00:00:00.003Z"]);
+    assert_eq!(since.stdout, "line 3\nline 4\n");
     for (asked, query) in server.lines()[1..].iter().zip(["limit=1000", "tail=0", "after=5", "after=3"]) {
         assert!(asked.ends_with(query), "{asked} {query}");
     }
@@ -117,6 +138,21 @@ fn a_kill_waits_until_it_is_stopped() {
     let server = Server::new([told(), record("TERMINATING", "null", "null"), stopped]);
     let ran = TestEnv::new(&server.endpoint).run(&["kill", ID]);
     assert_eq!((ran.stderr.as_str(), ran.code), ("0f5ac3de is stopped: STOPPED\n", 0));
+}
+
+#[test]
+fn a_kill_that_does_not_wait_asks_once() {
+    let killed = Answer::json(200, &format!(r#"{{"execution_id":"{ID}","message":"stopping"}}"#));
+    let cases = [
+        (killed, "0f5ac3de is being stopped\n"),
+        (Answer::with(204, "text/plain", ""), "0f5ac3de is over or being stopped already\n"),
+    ];
+    for (answer, said) in cases {
+        let server = Server::new([answer]);
+        let ran = TestEnv::new(&server.endpoint).run(&["kill", "--no-wait", ID]);
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str(), ran.code), ("", said, 0));
+        assert_eq!(server.lines(), [format!("DELETE /api/v1/executions/{ID}")]);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Locks from outside: a line that is kept whoever is killed, and what people are told.
 
-use std::collections::HashSet;
+mod killed;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -11,14 +12,16 @@ use serde_json::Value;
 
 use super::harness::{KEY, Running, Server, stderr, stdout, until};
 use super::http::{send, with};
-use super::kill::agents_of;
 
 const LOCK: &str = "infra/prod";
 const WAITS: &str = r#"{"command":"true","lock":"infra/prod","on_lock_held":"queue"}"#;
 
+/// How a note begins; nothing is noted where the clock's reader is killed.
+const NOW: &str = "now=$(date +%s%N) && echo ";
+
 /// What each run under the lock writes down: its number, token and the time, at its beginning and at its end.
 fn noting(file: &Path, number: usize) -> String {
-    let note = |what| format!("echo {what} {number} $RUNVOY_LOCK_TOKEN $(date +%s%N) >> {}", file.display());
+    let note = |what| format!("{NOW}{what} {number} $RUNVOY_LOCK_TOKEN $now >> {}", file.display());
     format!("{}; sleep 0.05; {}", note("begin"), note("end"))
 }
 
@@ -100,7 +103,8 @@ fn assert_no_lock_is_left(server: &Server) {
 /// Which run an execution is, by its command.
 fn number(record: &Value) -> usize {
     let command = record["command"].as_str().unwrap();
-    command.strip_prefix("echo begin ").unwrap().split(' ').next().unwrap().parse().unwrap()
+    let note = command.strip_prefix(NOW).unwrap();
+    note.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 /// Runs all of them, begun in the same moment.
@@ -174,87 +178,6 @@ fn of_many_who_do_not_wait_one_gets_it_and_the_others_are_told_who() {
     let winner = clients.remove(0).wait_with_output().unwrap();
     assert_eq!(winner.status.code(), Some(0), "{}", stderr(&winner));
     assert_no_lock_is_left(&server);
-}
-
-/// Numbers that differ from run to run, and can be had again from their seed.
-struct Chance(u64);
-
-impl Chance {
-    fn new() -> Self {
-        let seed = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()).unwrap_or(1) | 1;
-        #[expect(clippy::print_stdout, reason = "what a failure is repeated with")]
-        {
-            println!("seed {seed}");
-        }
-        Self(seed)
-    }
-
-    /// Below `end`; by Marsaglia's xorshift.
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % end
-    }
-}
-
-/// Kills the agent of who holds the lock, if there is one; who that was.
-fn kill_holder(server: &Server) -> Option<String> {
-    let holder = locks(server)[0]["holder"]["execution_id"].as_str()?.to_owned();
-    for pid in agents_of(server, &holder) {
-        // It may have ended by itself.
-        let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
-    }
-    Some(holder)
-}
-
-#[test]
-fn whoever_is_killed_nobody_in_line_is_forgotten_and_no_lock_is_left() {
-    let mut server = Server::start();
-    let file = server.dir.path().join("notes");
-    let mut chance = Chance::new();
-    let (mut asked, mut killed) = (Vec::new(), HashSet::new());
-    let mut clients: Vec<Child> = Vec::new();
-    for round in 0..20 {
-        asked.push(queue(&server, &noting(&file, 2 * round)));
-        let mut client = under_lock(&server, &noting(&file, 2 * round + 1));
-        clients.push(client.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        // Not to wait for anything: the moment is to be another one each time.
-        std::thread::sleep(Duration::from_millis(chance.below(150) as u64));
-        match round % 3 {
-            0 => killed.extend(kill_holder(&server)),
-            1 => {
-                let mut client = clients.swap_remove(chance.below(clients.len()));
-                client.kill().unwrap();
-                client.wait().unwrap();
-            }
-            _ => {
-                server.crash();
-                server.restart();
-            }
-        }
-    }
-    for mut client in clients {
-        client.wait().unwrap();
-    }
-    let all = stdout(&server.run(&["list", "--all", "-o", "json"]));
-    let all: Vec<Value> = serde_json::from_str(&all).unwrap();
-    let ids: Vec<_> = all.iter().map(|execution| execution["execution_id"].as_str().unwrap()).collect();
-    assert!(asked.iter().all(|id| ids.contains(&id.as_str())), "{asked:?} {ids:?}");
-    let records: Vec<_> = ids.iter().map(|id| server.ended(id)).collect();
-    assert_no_lock_is_left(&server);
-    let runs = noted(&file);
-    for record in &records {
-        let number = number(record);
-        let notes: Vec<_> = runs.iter().filter(|run| run.number == number).collect();
-        if !killed.contains(record["execution_id"].as_str().unwrap()) {
-            assert_eq!(record["status"], "SUCCEEDED", "{record}");
-            assert!(notes.len() == 1 && notes[0].ended.is_some(), "it ran once, to its end: {notes:?}");
-        }
-        assert!(notes.len() <= 1, "it ran twice: {notes:?}");
-    }
-    let in_turn: Vec<_> = runs.iter().map(|run| run.number).filter(|number| number % 2 == 0).collect();
-    assert!(in_turn.is_sorted(), "who asked first ran first: {in_turn:?}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod http;
 mod images;
 mod input;
 mod kill;
+mod limits;
 mod local_run;
 mod locks;
 mod matrix;

@@ -9,7 +9,7 @@ use super::http::{request, with};
 use super::state::holding;
 
 /// Somebody at another machine: what they have is a configuration of their own.
-struct Person {
+pub(crate) struct Person {
     home: tempfile::TempDir,
 }
 
@@ -21,13 +21,21 @@ impl Person {
         person
     }
 
+    /// Somebody who was invited and has fetched their key.
+    pub(crate) fn who_joined(server: &Server, email: &str, role: &str) -> Self {
+        let person = Self::new(server);
+        let claimed = person.claim(&invite(server, email, role));
+        assert_eq!(claimed.status.code(), Some(0), "{}", stderr(&claimed));
+        person
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = runvoy(self.home.path());
         command.args(args);
         command
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 

@@ -133,6 +133,19 @@ pub struct TaskExit {
     pub phases: Vec<PhaseTiming>,
 }
 
+impl TaskExit {
+    /// An end of which no more is known.
+    pub fn new(
+        exit_code: Option<i32>,
+        reason: EndReason,
+        started_at: Timestamp,
+        finished_at: Timestamp,
+    ) -> Self {
+        let (message, log, image_digest, phases) = (None, None, None, vec![]);
+        Self { exit_code, reason, message, started_at, finished_at, log, image_digest, phases }
+    }
+}
+
 /// Why a task can never be started as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -225,6 +238,11 @@ pub enum ExecutorError {
 }
 
 impl ExecutorError {
+    /// A task that can never be started as asked: what is wrong, and what to do about it.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::Refused { of: Refused::Start, message: message.into(), source: None }
+    }
+
     /// A call that may succeed later.
     pub fn unavailable(source: impl Into<BoxError>) -> Self {
         Self::unavailable_of("the executor", source)

@@ -10,24 +10,18 @@ use serde_json::{Value, json};
 
 use super::server::{Answer, Server, key};
 
-const POLICIES: &str = r#"
-    @id("acme.no-apply")
-    forbid (principal in Role::"developer", action == Action::"run", resource)
-    when { context has command && context.command like "*apply*" };
-    @id("acme.prod-by-day")
-    forbid (principal, action == Action::"use_lock", resource)
-    when { resource.name like "prod-*" } unless { context has hour && context.hour >= 7 && context.hour < 17 };
-    @id("acme.prod-from-the-office")
-    forbid (principal, action == Action::"use_lock", resource)
-    when { resource.name like "prod-*" }
-    unless { context has address && context.address.isInRange(ip("198.51.100.0/24")) };
-    @id("acme.secret-of-prod")
-    forbid (principal, action == Action::"use_secret", resource)
-    when { resource.name like "prod-*" } unless { context has lock && context.lock like "prod-*" };
-"#;
+/// Those that the guide shows.
+const EXAMPLES: [(&str, &str); 3] = [
+    ("no-terraform-apply.cedar", include_str!("../../../examples/policies/no-terraform-apply.cedar")),
+    (
+        "prod-from-the-office-by-day.cedar",
+        include_str!("../../../examples/policies/prod-from-the-office-by-day.cedar"),
+    ),
+    ("prod-needs-its-lock.cedar", include_str!("../../../examples/policies/prod-needs-its-lock.cedar")),
+];
 
-async fn server(policies: &str) -> Server {
-    let authorizer = CedarAuthorizer::with_policies(&[("acme.cedar", policies)]).unwrap();
+async fn server(policies: &[(&str, &str)]) -> Server {
+    let authorizer = CedarAuthorizer::with_policies(policies).unwrap();
     Server::with(|ports| ports.authorizer = Arc::new(authorizer)).await
 }
 
@@ -45,7 +39,7 @@ async fn answer(server: &Server, role: Role, body: Value) -> (bool, Option<Strin
 
 #[tokio::test]
 async fn the_answer_is_what_the_real_thing_would_be_told() {
-    let server = server(POLICIES).await;
+    let server = server(&EXAMPLES).await;
     let runs = [
         json!({"command": "true"}),
         json!({"command": "terraform apply"}),
@@ -80,7 +74,7 @@ async fn the_answer_is_what_the_real_thing_would_be_told() {
 
 #[tokio::test]
 async fn what_a_run_uses_is_asked_by_itself_too_and_from_elsewhere_and_at_another_time() {
-    let server = server(POLICIES).await;
+    let server = server(&EXAMPLES).await;
     let ask = async |body: Value| answer(&server, Role::Developer, body).await;
     let deny = |policy: &str| (false, Some(policy.to_owned()));
     let developer = (true, Some("runvoy.developer".to_owned()));
@@ -97,13 +91,13 @@ async fn what_a_run_uses_is_asked_by_itself_too_and_from_elsewhere_and_at_anothe
     // No address is known of a request without a socket, and no time of this server is in the office's hours for sure.
     assert!(!ask(json!({"action": "use_lock", "resource": "lock:prod-infra"})).await.0);
     let secret = json!({"action": "use_secret", "resource": "secret:prod-db"});
-    assert_eq!(ask(secret.clone()).await, deny("acme.secret-of-prod"));
+    assert_eq!(ask(secret.clone()).await, deny("acme.prod-needs-its-lock"));
     let mut with_lock = secret;
     with_lock["lock"] = "prod-infra".into();
     assert_eq!(ask(with_lock).await, developer);
     let whole = json!({"action": "run", "command": "make", "secrets": ["prod-db"]});
     let said = check(&server, Role::Developer, whole).await.json();
-    let expected = json!({"allowed": false, "policy": "acme.secret-of-prod", "action": "use_secret", "resource": "secret:prod-db"});
+    let expected = json!({"allowed": false, "policy": "acme.prod-needs-its-lock", "action": "use_secret", "resource": "secret:prod-db"});
     assert_eq!(said, expected);
     assert_eq!(ask(json!({"action": "run"})).await, developer);
     assert_eq!(answer(&server, Role::Viewer, json!({"action": "run"})).await, (false, None));
@@ -116,7 +110,7 @@ async fn asking_tells_nobody_which_executions_there_are() {
         @id("acme.admins-own") forbid (principal in Role::"operator", action, resource is Execution)
         when { resource.owned_by.contains(User::"admin@acme.test") };
     "#;
-    let server = server(hidden).await;
+    let server = server(&[("acme.cedar", hidden)]).await;
     let theirs = server.run("true").await;
     for action in ["read_execution", "read_logs", "kill_execution"] {
         for role in [Role::Operator, Role::Developer, Role::Viewer] {
@@ -138,7 +132,7 @@ async fn owners_are_told_of_their_own_and_which_policy_forbids() {
         @id("acme.let-it-run") forbid (principal, action == Action::"kill_execution", resource)
         when { resource.owned_by.contains(principal) };
     "#;
-    let server = server(policy).await;
+    let server = server(&[("acme.cedar", policy)]).await;
     let own = server.ask_as(Some(&key(Role::Developer)), Method::POST, "/run", r#"{"command":"true"}"#).await;
     let resource = format!("execution:{}", own.json()["execution_id"].as_str().unwrap());
     let ask = async |role, action: &str| {
@@ -179,7 +173,7 @@ async fn what_is_unknown_is_refused_with_what_is_known() {
 
 #[tokio::test]
 async fn a_question_is_no_deed_and_is_not_recorded() {
-    let server = server(POLICIES).await;
+    let server = server(&EXAMPLES).await;
     for role in Role::ALL {
         answer(&server, role, json!({"action": "run", "command": "terraform apply"})).await;
         answer(&server, role, json!({"action": "read_audit"})).await;
@@ -190,7 +184,7 @@ async fn a_question_is_no_deed_and_is_not_recorded() {
 
 #[tokio::test]
 async fn the_policies_in_force_are_shown_with_their_place_and_text() {
-    let server = server(POLICIES).await;
+    let server = server(&EXAMPLES).await;
     let shown = server.get("/policies").await.json();
     assert_eq!(shown["generation"], 1);
     let policies = shown["policies"].as_array().unwrap();
@@ -198,7 +192,7 @@ async fn the_policies_in_force_are_shown_with_their_place_and_text() {
     let own = find("acme.prod-by-day");
     assert_eq!(
         (&own["file"], &own["line"], &own["effect"]),
-        (&"acme.cedar".into(), &5.into(), &"forbid".into())
+        (&"prod-from-the-office-by-day.cedar".into(), &8.into(), &"forbid".into())
     );
     let text = own["text"].as_str().unwrap();
     assert!(

@@ -95,6 +95,13 @@ async fn a_lock_is_taken_by_force_from_who_holds_it() {
     assert_eq!(record(&server, &waiter).await["lock"]["abandoned_by"], "admin@acme.test");
     assert_eq!(record(&server, &late).await["lock"]["after_abandoned"], waiter.as_str());
     assert_eq!(record(&server, &waiter).await["status"], "STARTING", "it was not stopped");
+    for (action, from) in [("release_lock", &holder), ("abandon_lock", &waiter)] {
+        let told = server.get(&format!("/audit?action={action}")).await.json();
+        assert_eq!(
+            [&told["kind"], &told["user"], &told["resource"], &told["detail"]],
+            ["allowed", "admin@acme.test", "lock:infra/prod", &format!("held by execution {from}")]
+        );
+    }
     let bad = server.ask(Method::DELETE, "/locks/infra%2Fprod?abandon=maybe", "").await;
     assert_eq!((bad.status, &bad.json()["code"]), (StatusCode::BAD_REQUEST, &"invalid_request".into()));
     assert_eq!(server.get("/locks/..%2Fprod").await.status, StatusCode::BAD_REQUEST);

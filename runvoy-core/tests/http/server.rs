@@ -76,7 +76,12 @@ impl Server {
 
     /// A server whose tasks do what the test says.
     pub(crate) async fn manual() -> Self {
-        Self::assemble(true, |_| {}).await
+        Self::manual_with(|_| {}).await
+    }
+
+    /// The same, some of whose ports are others.
+    pub(crate) async fn manual_with(change: impl FnOnce(&mut Ports)) -> Self {
+        Self::assemble(true, change).await
     }
 
     /// A server some of whose ports are others.

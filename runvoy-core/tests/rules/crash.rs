@@ -22,6 +22,7 @@ use runvoy_local::memory::{
 
 use super::fuse::{Fuse, Fused, Moment};
 use super::people::{Act, People};
+use super::told::Told;
 use super::world::World;
 
 const KEY: &str = "a-key-that-is-long-enough";
@@ -42,7 +43,7 @@ impl Authorizer for AllowAll {
 
 /// What a run wants of two locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wants {
+pub(crate) enum Wants {
     Nothing,
     OrFails(usize),
     AndWaits(usize),
@@ -66,7 +67,7 @@ fn name_of(lock: usize) -> String {
 
 /// One step of a story. Numbers pick an instance, an execution, an idempotency key.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Run {
         instance: usize,
         key: usize,
@@ -132,12 +133,7 @@ enum Step {
 struct Story {
     clock: Arc<ManualClock>,
     world: Arc<World>,
-    keys: Arc<dyn KeyStore>,
-    executions: Arc<dyn ExecutionStore>,
-    locks: Arc<dyn LockManager>,
-    authorizer: Arc<AllowAll>,
-    logs: Arc<dyn LogSource>,
-    audit: Arc<dyn AuditLog>,
+    lasting: Lasting,
     instances: [(Runvoy, Arc<Fuse>); 2],
     crashes: std::vec::IntoIter<(usize, Moment)>,
     /// What a caller was told: by what was asked, the execution.
@@ -149,26 +145,15 @@ struct Story {
     people: People,
     /// Whether a process died, or two passed over the same records at once.
     disturbed: bool,
+    /// Whether a process died.
+    died: bool,
 }
 
 impl Story {
-    async fn new(crashes: Vec<(usize, Moment)>) -> Self {
+    async fn new(crashes: Vec<(usize, Moment)>, one_step: bool) -> Self {
         let clock = Arc::new(ManualClock::default());
         let world = Arc::new(World::new(Arc::clone(&clock)));
-        let keys: Arc<dyn KeyStore> = Arc::new(MemoryKeyStore::default());
-        let executions: Arc<dyn ExecutionStore> = Arc::new(MemoryExecutionStore::default());
-        let logs: Arc<dyn LogSource> = Arc::new(MemoryLogs::new(clock.clone()));
-        let audit: Arc<dyn AuditLog> = Arc::new(MemoryAuditLog::default());
-        let locks: Arc<dyn LockManager> = Arc::new(MemoryLockManager::default());
-        let authorizer = Arc::new(AllowAll::default());
-        let lasting = Lasting {
-            keys: keys.clone(),
-            executions: executions.clone(),
-            locks: locks.clone(),
-            logs: logs.clone(),
-            audit: audit.clone(),
-            authorizer: authorizer.clone(),
-        };
+        let lasting = Lasting::new(&clock, one_step);
         let instance = |fuse: &Arc<Fuse>| assemble(fuse, &clock, &world, &lasting);
         let mut crashes = crashes.into_iter();
         let fuses =
@@ -183,12 +168,7 @@ impl Story {
         Self {
             clock,
             world,
-            keys,
-            executions,
-            locks,
-            authorizer,
-            logs,
-            audit,
+            lasting,
             instances,
             crashes,
             accepted: BTreeMap::new(),
@@ -196,22 +176,16 @@ impl Story {
             history: Vec::new(),
             people: People::default(),
             disturbed: false,
+            died: false,
         }
     }
 
     /// Puts a new process in the place of one that died.
     fn restart(&mut self, at: usize) {
-        self.disturbed |= self.instances[at].1.is_blown();
+        self.died |= self.instances[at].1.is_blown();
+        self.disturbed |= self.died;
         let fuse = self.crashes.next().map_or_else(Fuse::none, |(at, moment)| Fuse::new(at, moment));
-        let lasting = Lasting {
-            keys: self.keys.clone(),
-            executions: self.executions.clone(),
-            locks: self.locks.clone(),
-            logs: self.logs.clone(),
-            audit: self.audit.clone(),
-            authorizer: self.authorizer.clone(),
-        };
-        let runvoy = assemble(&fuse, &self.clock, &self.world, &lasting);
+        let runvoy = assemble(&fuse, &self.clock, &self.world, &self.lasting);
         self.instances[at] = (runvoy, fuse);
     }
 
@@ -229,12 +203,12 @@ impl Story {
     }
 
     async fn take(&mut self, step: &Step) {
-        let revoked = self.authorizer.revoked.load(Ordering::SeqCst);
+        let revoked = self.lasting.authorizer.revoked.load(Ordering::SeqCst);
         let waiting = if revoked { self.waiting().await } else { Vec::new() };
         self.do_step(step).await;
-        if self.authorizer.revoked.load(Ordering::SeqCst) {
+        if self.lasting.authorizer.revoked.load(Ordering::SeqCst) {
             for id in waiting {
-                let record = self.executions.get(id).await.unwrap().unwrap();
+                let record = self.lasting.executions.get(id).await.unwrap().unwrap();
                 let waits_or_ended = record.status == Status::Queued || record.status.is_terminal();
                 assert!(waits_or_ended, "{id} waited, is no longer allowed and is {}", record.status);
                 assert_eq!(self.world.job(id).runs, 0, "{id} was no longer allowed and ran");
@@ -245,7 +219,7 @@ impl Story {
     /// Who is in line for a lock.
     async fn waiting(&self) -> Vec<ExecutionId> {
         let queued = ListQuery { statuses: Some(vec![Status::Queued]), limit: 1000, ..ListQuery::default() };
-        let page = self.executions.list(&queued).await.unwrap();
+        let page = self.lasting.executions.list(&queued).await.unwrap();
         page.executions.into_iter().map(|record| record.id).collect()
     }
 
@@ -271,7 +245,7 @@ impl Story {
                 self.people.take(&self.instances, instance, act, who, KEY).await;
                 self.restart_the_dead();
             }
-            Step::Revoke(revoked) => self.authorizer.revoked.store(revoked, Ordering::SeqCst),
+            Step::Revoke(revoked) => self.lasting.authorizer.revoked.store(revoked, Ordering::SeqCst),
             Step::Kill { instance, execution } => {
                 // Also one that waits for its lock and has no task.
                 let ids: Vec<_> = self.accepted.values().copied().collect();
@@ -333,7 +307,7 @@ impl Story {
             Some(Ok(record)) => {
                 let id = record.id;
                 let first = *self.accepted.entry(asked(key, lock)).or_insert(id);
-                let before = self.executions.get(first).await.unwrap().unwrap();
+                let before = self.lasting.executions.get(first).await.unwrap().unwrap();
                 if before.status_reason == Some(Reason::LockHeld) {
                     // Its key was free again.
                     self.accepted.insert(asked(key, lock), id);
@@ -342,7 +316,9 @@ impl Story {
                 }
             }
             Some(Err(Error::LockHeld { .. })) => assert!(matches!(lock, Wants::OrFails(_))),
-            Some(Err(Error::Denied { .. })) => assert!(self.authorizer.revoked.load(Ordering::SeqCst)),
+            Some(Err(Error::Denied { .. })) => {
+                assert!(self.lasting.authorizer.revoked.load(Ordering::SeqCst))
+            }
             Some(Err(other)) => panic!("nothing here refuses a run: {other}"),
             None => {}
         }
@@ -414,17 +390,17 @@ impl Story {
 
     async fn check(&mut self) {
         self.check_locks().await;
-        self.people.check(self.keys.as_ref()).await;
+        self.people.check(self.lasting.keys.as_ref()).await;
         for id in self.accepted.values() {
             assert!(
-                self.executions.get(*id).await.unwrap().is_some(),
+                self.lasting.executions.get(*id).await.unwrap().is_some(),
                 "{id} was accepted and is not recorded"
             );
         }
         for id in self.world.ids() {
             let job = self.world.job(id);
             assert!(job.runs <= 1, "{id} ran {} times", job.runs);
-            let record = self.executions.get(id).await.unwrap().expect("a task without a record");
+            let record = self.lasting.executions.get(id).await.unwrap().expect("a task without a record");
             if record.status.is_terminal() {
                 assert!(!job.running, "{id} is {} and its command runs", record.status);
             }
@@ -438,7 +414,7 @@ impl Story {
     async fn check_locks(&mut self) {
         let mut running: BTreeMap<LockName, ExecutionId> = BTreeMap::new();
         for id in self.world.ids() {
-            let record = self.executions.get(id).await.unwrap().expect("a task without a record");
+            let record = self.lasting.executions.get(id).await.unwrap().expect("a task without a record");
             // Whose lock was taken while it ran: the one exception, and its record says so.
             let Some(lock) = record.lock.filter(|lock| lock.abandoned_by.is_none()) else { continue };
             if self.world.job(id).running {
@@ -447,7 +423,7 @@ impl Story {
                 assert_eq!(other, None, "two run under {}", lock.name);
             }
         }
-        for (name, lock) in self.locks.list().await.unwrap() {
+        for (name, lock) in self.lasting.locks.list().await.unwrap() {
             let last = self.tokens.entry(name.clone()).or_default();
             assert!(lock.token >= *last, "the token of {name} went back");
             *last = lock.token;
@@ -457,23 +433,27 @@ impl Story {
         }
     }
 
-    /// Every end is told in the audit log, and only once where nothing disturbed it.
-    async fn check_outcomes(&self) {
-        let outcomes = outcomes(&self.audit).await;
+    /// The audit log allowed whatever is recorded, before it was, and tells every end: once where nothing disturbed it.
+    async fn check_told(&self) {
+        let told = Told::read(self.lasting.audit.as_ref()).await;
         let all = ListQuery { limit: 1000, ..ListQuery::default() };
-        for record in self.executions.list(&all).await.unwrap().executions {
-            let resource = Resource::Execution { id: record.id, owners: &[] }.to_string();
-            let told = outcomes.get(&resource).copied().unwrap_or(0);
-            assert!(told >= 1, "the audit log does not tell how {} ended", record.id);
-            assert!(told == 1 || self.disturbed, "the audit log tells {told} times how {} ended", record.id);
+        let records = self.lasting.executions.list(&all).await.unwrap().executions;
+        let ids = records.iter().map(|record| record.id);
+        for id in ids.clone().chain(self.world.ids()) {
+            assert!(told.is_allowed(id), "the audit log does not tell that {id} was allowed");
         }
-        assert_eq!(self.executions.outcomes_owed(1000).await.unwrap(), []);
+        for id in ids {
+            let ends = told.ends(id);
+            assert!(ends >= 1, "the audit log does not tell how {id} ended");
+            assert!(ends == 1 || self.disturbed, "the audit log tells {ends} times how {id} ended");
+        }
+        assert_eq!(self.lasting.executions.outcomes_owed(1000).await.unwrap(), []);
     }
 
     /// Nothing crashes any more: everything comes to an end, though tasks go on starting late.
     async fn heal(&mut self, late_tasks: bool) {
         self.world.set_fog(false);
-        self.authorizer.revoked.store(false, Ordering::SeqCst);
+        self.lasting.authorizer.revoked.store(false, Ordering::SeqCst);
         self.crashes = Vec::new().into_iter();
         self.restart(0);
         self.restart(1);
@@ -491,32 +471,20 @@ impl Story {
             self.check().await;
         }
         let all = ListQuery { limit: 1000, ..ListQuery::default() };
-        for record in self.executions.list(&all).await.unwrap().executions {
+        for record in self.lasting.executions.list(&all).await.unwrap().executions {
             assert!(record.status.is_terminal(), "{} is {} for ever", record.id, record.status);
             // Its gate is closed: a task that starts now runs nothing.
             let before = self.world.job(record.id).runs;
             self.world.claim(record.id);
             assert_eq!(self.world.job(record.id).runs, before, "{} ran after its end", record.id);
         }
-        self.people.check_audit(self.audit.as_ref()).await;
-        assert_eq!(self.locks.list().await.unwrap(), [], "a lock is left behind, or a waiter forgotten");
-        self.check_outcomes().await;
-    }
-}
-
-/// How often the outcome of each execution stands in the audit log.
-async fn outcomes(audit: &Arc<dyn AuditLog>) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    let mut after = 0;
-    loop {
-        let page = audit.read(after, 1000).await.unwrap();
-        let Some(last) = page.last() else { return counts };
-        after = last.seq;
-        for event in page.iter().map(|record| record.event().unwrap()) {
-            if event.kind == AuditKind::Outcome {
-                *counts.entry(event.resource).or_default() += 1;
-            }
-        }
+        self.people.check_audit(self.lasting.audit.as_ref()).await;
+        assert_eq!(
+            self.lasting.locks.list().await.unwrap(),
+            [],
+            "a lock is left behind, or a waiter forgotten"
+        );
+        self.check_told().await;
     }
 }
 
@@ -538,7 +506,29 @@ struct Lasting {
     locks: Arc<dyn LockManager>,
     logs: Arc<dyn LogSource>,
     audit: Arc<dyn AuditLog>,
-    authorizer: Arc<dyn Authorizer>,
+    /// Where audit log and execution store take a run in together.
+    intake: Option<Arc<dyn Intake>>,
+    authorizer: Arc<AllowAll>,
+}
+
+impl Lasting {
+    fn new(clock: &Arc<ManualClock>, one_step: bool) -> Self {
+        let executions: Arc<dyn ExecutionStore> = Arc::new(MemoryExecutionStore::default());
+        let audit: Arc<dyn AuditLog> = Arc::new(MemoryAuditLog::default());
+        // Nobody is between the two: in memory neither waits for anything.
+        let together = || -> Arc<dyn Intake> {
+            Arc::new(Apart { audit: audit.clone(), executions: executions.clone() })
+        };
+        Self {
+            keys: Arc::new(MemoryKeyStore::default()),
+            locks: Arc::new(MemoryLockManager::default()),
+            logs: Arc::new(MemoryLogs::new(clock.clone())),
+            intake: one_step.then(together),
+            authorizer: Arc::default(),
+            executions,
+            audit,
+        }
+    }
 }
 
 fn assemble(fuse: &Arc<Fuse>, clock: &Arc<ManualClock>, world: &Arc<World>, lasting: &Lasting) -> Runvoy {
@@ -546,130 +536,40 @@ fn assemble(fuse: &Arc<Fuse>, clock: &Arc<ManualClock>, world: &Arc<World>, last
         Arc::new(Fused { fuse: Arc::clone(fuse), inner: Arc::clone(inner) })
     }
     let executor: Arc<dyn Executor> = world.clone();
-    Runvoy::builder()
+    let authorizer: Arc<dyn Authorizer> = lasting.authorizer.clone();
+    let mut builder = Runvoy::builder();
+    if let Some(intake) = &lasting.intake {
+        builder = builder.intake(fused(fuse, intake));
+    }
+    builder
         .keys(fused(fuse, &lasting.keys))
         .executions(fused(fuse, &lasting.executions))
         .locks(fused(fuse, &lasting.locks))
         .executor(fused(fuse, &executor))
         .logs(fused(fuse, &lasting.logs))
         .audit(fused(fuse, &lasting.audit))
-        .authorizer(fused(fuse, &lasting.authorizer))
+        .authorizer(fused(fuse, &authorizer))
         .clock(clock.clone())
         .build()
         .unwrap()
 }
 
-fn play(steps: &[Step], crashes: Vec<(usize, Moment)>, late_tasks: bool) {
+/// Plays a story to its end; answers whether a process died over it.
+pub(crate) fn play(steps: &[Step], crashes: Vec<(usize, Moment)>, late_tasks: bool, one_step: bool) -> bool {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut story = Story::new(crashes).await;
+        let mut story = Story::new(crashes, one_step).await;
         for step in steps {
             story.take(step).await;
         }
         story.heal(late_tasks).await;
-    });
+        story.died
+    })
 }
 
-fn moments() -> [Moment; 2] {
+pub(crate) fn moments() -> [Moment; 2] {
     [Moment::BeforeTheEffect, Moment::AfterTheEffect]
-}
-
-/// Lives that touch every operation; each is played with a crash at each of its port calls.
-fn plain_lives() -> Vec<Vec<Step>> {
-    let run = Step::Run { instance: 0, key: 0, lock: Wants::Nothing };
-    let claim = Step::Claim { execution: 0 };
-    let news = Step::News { instance: 0, execution: 0, late: 0 };
-    let exit = Step::Exit { execution: 0, code: 0 };
-    let kill = Step::Kill { instance: 0, execution: 0 };
-    let mend = [Step::Wait { seconds: 61 }, Step::Reconcile { instance: 0 }];
-    let again = Step::Run { instance: 0, key: 0, lock: Wants::Nothing };
-    let holds = Step::Run { instance: 0, key: 1, lock: Wants::OrFails(0) };
-    let waits = Step::Run { instance: 0, key: 2, lock: Wants::AndWaits(0) };
-    let waits_too = Step::Run { instance: 1, key: 3, lock: Wants::AndWaits(0) };
-    let both = |step: fn(usize) -> Step| [step(0), step(1)];
-    let claim_all = both(|execution| Step::Claim { execution });
-    let exit_all = both(|execution| Step::Exit { execution, code: 0 });
-    let news_all = both(|execution| Step::News { instance: 0, execution, late: 0 });
-    let vanish = Step::Vanish { execution: 0 };
-    let people = |acts: &[(usize, Act)]| -> Vec<Step> {
-        acts.iter().map(|(who, act)| Step::People { instance: 0, act: *act, who: *who }).collect()
-    };
-    let with_mending = |steps: &[Step]| steps.iter().cloned().chain(mend.clone()).collect::<Vec<_>>();
-    vec![
-        with_mending(&[run.clone(), claim.clone(), news.clone(), exit.clone(), news.clone()]),
-        with_mending(&[run.clone(), again.clone(), claim.clone(), exit.clone(), news.clone()]),
-        with_mending(&[run.clone(), kill.clone(), claim.clone(), news.clone()]),
-        with_mending(&[run.clone(), claim.clone(), kill.clone(), exit.clone(), news.clone()]),
-        with_mending(&[run.clone(), claim.clone(), news.clone(), kill.clone(), vanish.clone(), news.clone()]),
-        with_mending(&[run.clone(), claim, news.clone(), vanish, news]),
-        people(&[(0, Act::Invite), (0, Act::ClaimAtOnce), (0, Act::Claim), (0, Act::Rotate), (1, Act::Claim)]),
-        people(&[(0, Act::Invite), (0, Act::Claim), (1, Act::Invite), (0, Act::Revoke), (1, Act::Claim)]),
-        people(&[(0, Act::RevokeAdmin), (0, Act::Invite), (0, Act::Rotate), (0, Act::Claim), (1, Act::Claim)]),
-        // One holds the lock, one is told so, two wait; each ends and hands over.
-        with_mending(
-            &[
-                &[holds.clone(), Step::Run { instance: 0, key: 4, lock: Wants::OrFails(0) }, waits.clone()][..],
-                std::slice::from_ref(&waits_too),
-                &claim_all,
-                &exit_all,
-                &news_all,
-                &claim_all,
-                &exit_all,
-                &news_all,
-            ]
-            .concat(),
-        ),
-        // The holder is made to go; whoever waits is no longer allowed.
-        with_mending(
-            &[
-                &[holds.clone(), waits.clone(), Step::ForceRelease { instance: 0, lock: 0 }, Step::Revoke(true)]
-                    [..],
-                &claim_all,
-                &exit_all,
-                &news_all,
-                &[waits_too, Step::Kill { instance: 0, execution: 1 }],
-            ]
-            .concat(),
-        ),
-        // Recorded, perhaps no more than that, and no longer allowed when somebody finds it.
-        with_mending(&[holds.clone(), waits.clone(), Step::Revoke(true)]),
-        with_mending(&[waits.clone(), Step::Revoke(true)]),
-        // Whose lock is taken goes on running beside the next.
-        with_mending(
-            &[
-                &[holds.clone(), waits.clone()][..],
-                &claim_all,
-                &[Step::Abandon { instance: 0, lock: 0 }],
-                &claim_all,
-                &exit_all,
-                &news_all,
-            ]
-            .concat(),
-        ),
-        with_mending(&[
-            run,
-            Step::Never { execution: 0 },
-            Step::Wait { seconds: 1000 },
-            Step::ReconcileTwice,
-            exit,
-            again,
-            kill,
-        ]),
-    ]
-}
-
-#[test]
-fn a_crash_at_every_port_call_of_a_plain_life() {
-    for life in plain_lives() {
-        for at in 0..90 {
-            for moment in moments() {
-                for late_tasks in [false, true] {
-                    play(&life, vec![(at, moment)], late_tasks);
-                }
-            }
-        }
-    }
 }
 
 fn wants() -> impl Strategy<Value = Wants> {
@@ -715,7 +615,8 @@ proptest! {
         steps in prop::collection::vec(any_step(), 1..40),
         crashes in prop::collection::vec((0_usize..40, prop::sample::select(moments().to_vec())), 0..6),
         late_tasks: bool,
+        one_step: bool,
     ) {
-        play(&steps, crashes, late_tasks);
+        play(&steps, crashes, late_tasks, one_step);
     }
 }

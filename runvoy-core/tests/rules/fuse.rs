@@ -172,6 +172,13 @@ impl ExecutionStore for Fused<dyn ExecutionStore> {
 }
 
 #[async_trait]
+impl Intake for Fused<dyn Intake> {
+    async fn take_in(&self, events: Vec<AuditEvent>, new: NewExecution) -> Result<Created, IntakeError> {
+        self.fuse.call(self.inner.take_in(events, new)).await
+    }
+}
+
+#[async_trait]
 impl LockManager for Fused<dyn LockManager> {
     async fn command(
         &self,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, HostConfig, SystemInfo};
 use bytes::Bytes;
-use runvoy_core::port::{ExecutorError, Refused};
+use runvoy_core::port::ExecutorError;
 use runvoy_task::layout;
 
 use super::container::{AGENT, TASK, bind, host};
@@ -50,9 +50,9 @@ pub(super) async fn probe(
     match outcome {
         Ok(Ok(())) => fs::write(root.join(PROBED), subject).map_err(ExecutorError::unavailable),
         Ok(Err(Trouble::Silent(message))) => Err(ExecutorError::unavailable(io::Error::other(message))),
-        Ok(Err(Trouble::Refused(refusal))) => Err(refused(refusal.message)),
-        Ok(Err(Trouble::Failed(message))) => Err(refused(message)),
-        Err(_) => Err(refused(unseen(engine))),
+        Ok(Err(Trouble::Refused(refusal))) => Err(ExecutorError::refused(refusal.message)),
+        Ok(Err(Trouble::Failed(message))) => Err(ExecutorError::refused(message)),
+        Err(_) => Err(ExecutorError::refused(unseen(engine))),
     }
 }
 
@@ -70,10 +70,6 @@ fn nonce() -> io::Result<String> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(format!("{:016x}", u64::from_le_bytes(bytes)))
-}
-
-fn refused(message: String) -> ExecutorError {
-    ExecutorError::Refused { of: Refused::Start, message, source: None }
 }
 
 fn unseen(engine: &Engine) -> String {

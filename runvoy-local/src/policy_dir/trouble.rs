@@ -50,8 +50,7 @@ impl Troubles {
         let said = match trouble {
             Trouble::Refused(error) => {
                 self.over();
-                let PolicyError { file, line, reason, .. } = error;
-                tracing::error!(file, line, reason, "policies refused; those of before stay in force");
+                tracing::error!(%error, "policies refused; those of before stay in force");
                 return None;
             }
             Trouble::Gone => "gone".to_owned(),

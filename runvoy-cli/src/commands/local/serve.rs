@@ -1,6 +1,6 @@
 use runvoy_core::id::Email;
 use runvoy_core::key::ApiKey;
-use runvoy_core::{Rate, Rates};
+use runvoy_core::{Config as ServiceConfig, Rate, Rates};
 use runvoy_local::{
     Local, Sandbox, ServeLimits, ServerLog, ServerLogLimits, ServerNote, serve as serve_router,
 };
@@ -36,8 +36,7 @@ pub(super) async fn serve(
     let mut config = place.config(&dir, None)?;
     config.server_log = Some(log.clone());
     config.policies.clone_from(&args.policies);
-    config.service.rates = rates(&args.limits);
-    config.service.trusted_proxies.clone_from(&args.limits.trusted_proxy);
+    limit(&mut config.service, &args.limits);
     let mut local = Local::start(dir, config).await.map_err(not_started)?;
     must_be_allowed(args, local.sandbox())?;
     let listener = TcpListener::bind(args.listen).await.map_err(|e| {
@@ -109,6 +108,18 @@ fn must_be_allowed(args: &ServeArgs, sandbox: &Sandbox) -> Result<(), CliError> 
         .hint("pass --allow-unsandboxed if everybody who has a key may be the server's user"))
 }
 
+/// Lets in what an admin wants let in.
+fn limit(service: &mut ServiceConfig, limits: &LimitArgs) {
+    let any_number = |number: u64| (number > 0).then_some(number);
+    service.rates = rates(limits);
+    service.trusted_proxies.clone_from(&limits.trusted_proxy);
+    service.max_live = any_number(limits.max_live);
+    service.max_live_per_user = any_number(limits.max_live_per_user);
+    service.queue_depth = limits.queue_depth;
+    service.max_timeout = limits.max_timeout;
+    service.log_limit = limits.log_limit;
+}
+
 fn rates(limits: &LimitArgs) -> Rates {
     Rates {
         per_key: Rate::per_second(limits.rate_per_key),
@@ -175,4 +186,41 @@ fn free_profile(config: &Config, key: &ApiKey) -> String {
     };
     let others = (2_u64..).map(|number| format!("{PROFILE}-{number}"));
     std::iter::once(PROFILE.to_owned()).chain(others).find(is_free).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Cli, Command, LocalCommand};
+
+    fn limited(args: &[&str]) -> Result<ServiceConfig, clap::Error> {
+        let cli = Cli::try_parse_from(["runvoy", "local", "serve"].iter().chain(args))?;
+        let Command::Local(LocalCommand::Serve(args)) = cli.command else { panic!("{:?}", cli.command) };
+        let mut service = ServiceConfig::default();
+        limit(&mut service, &args.limits);
+        Ok(service)
+    }
+
+    #[test]
+    fn a_server_that_is_told_nothing_keeps_the_limits_of_the_service() {
+        assert_eq!(limited(&[]).unwrap(), ServiceConfig::default());
+    }
+
+    #[test]
+    fn limits_that_cannot_be_kept_are_refused() {
+        assert_eq!(limited(&["--queue-depth", "1000"]).unwrap().queue_depth, 1000);
+        assert_eq!(limited(&["--max-live", "0"]).unwrap().max_live, None);
+        let bad = [
+            ["--queue-depth", "1001"],
+            ["--max-timeout", "0"],
+            ["--max-timeout", "366d"],
+            ["--log-limit", "0"],
+            ["--max-live", "-1"],
+        ];
+        for args in bad {
+            assert!(limited(&args).is_err(), "{args:?}");
+        }
+    }
 }
