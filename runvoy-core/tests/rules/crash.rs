@@ -317,7 +317,7 @@ impl Story {
             }
             Some(Err(Error::LockHeld { .. })) => assert!(matches!(lock, Wants::OrFails(_))),
             Some(Err(Error::Denied { .. })) => {
-                assert!(self.lasting.authorizer.revoked.load(Ordering::SeqCst))
+                assert!(self.lasting.authorizer.revoked.load(Ordering::SeqCst));
             }
             Some(Err(other)) => panic!("nothing here refuses a run: {other}"),
             None => {}

@@ -87,6 +87,9 @@ fn plain_lives() -> Vec<Vec<Step>> {
     ]
 }
 
+/// More than any life has.
+const MOST_CALLS: usize = 1000;
+
 /// At how many of its calls a process can die in a life: at each, until there are no more.
 fn deaths(life: &[Step], process: usize) -> usize {
     let dies = |at: &usize| {
@@ -100,7 +103,9 @@ fn deaths(life: &[Step], process: usize) -> usize {
         }
         died
     };
-    (0..).take_while(dies).count()
+    let calls = (0..MOST_CALLS).take_while(dies).count();
+    assert!(calls < MOST_CALLS, "a life of that many calls is not played to its end");
+    calls
 }
 
 #[test]

@@ -20,7 +20,9 @@ impl Told {
             let page = audit.read(after, 1000).await.unwrap();
             let Some(last) = page.last() else { return told };
             after = last.seq;
-            page.iter().for_each(|record| told.take(record.event().unwrap()));
+            for record in page {
+                told.take(record.event().unwrap());
+            }
         }
     }
 
