@@ -1,6 +1,7 @@
 //! A whole server over an engine that restarts: who holds a lock gives it up, and the next in line runs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use runvoy_core::api::{Command, MannerRequest, RegisterImageRequest, RunRequest};
@@ -18,14 +19,14 @@ use crate::restart::Engine;
 use crate::support::{BUSYBOX, PATIENCE, agent};
 
 /// A server with a data directory of its own, and an admin.
-struct Server {
-    local: Local,
+pub(crate) struct Server {
+    pub(crate) local: Local,
     caller: Caller,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Server {
-    async fn start(docker_host: String) -> Self {
+    pub(crate) async fn start(docker_host: String) -> Self {
         let dir = TempDir::new().unwrap();
         let key = ApiKey::generate();
         let guest = Guest { email: "admin@localhost".parse().unwrap(), key: key.clone() };
@@ -50,11 +51,11 @@ impl Server {
         let image =
             RegisterImageRequest { image: BUSYBOX.to_owned(), manner, ..RegisterImageRequest::default() };
         local.runvoy().register_image(&caller, &image).await.unwrap();
-        Self { local, caller, _dir: dir }
+        Self { local, caller, dir }
     }
 
     /// Runs a command under the lock, in line for it.
-    async fn run(&self, command: &str) -> Execution {
+    pub(crate) async fn run(&self, command: &str) -> Execution {
         let request = RunRequest {
             lock: Some("prod".to_owned()),
             on_lock_held: Some("queue".to_owned()),
@@ -63,7 +64,18 @@ impl Server {
         self.local.runvoy().run(&self.caller, request, None).await.unwrap()
     }
 
-    async fn until(&self, execution: &Execution, holds: impl Fn(Status) -> bool) -> Execution {
+    /// Asks for the end of it, now.
+    pub(crate) async fn kill(&self, execution: &Execution) {
+        let id = execution.id.to_string().parse::<IdPrefix>().unwrap();
+        self.local.runvoy().kill(&self.caller, &id, Some(Duration::ZERO)).await.unwrap();
+    }
+
+    /// Where executions have their directories.
+    pub(crate) fn executions(&self) -> PathBuf {
+        self.dir.path().join("executions")
+    }
+
+    pub(crate) async fn until(&self, execution: &Execution, holds: impl Fn(Status) -> bool) -> Execution {
         let (id, since) = (execution.id.to_string().parse::<IdPrefix>().unwrap(), Instant::now());
         loop {
             let record = self.local.runvoy().execution(&self.caller, &id).await.unwrap();
