@@ -4,9 +4,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use inotify::{Inotify, WatchMask};
+use inotify::{EventStream, Inotify, WatchMask};
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -18,6 +19,8 @@ use crate::task_dir::{files, unblocked};
 
 /// Room for the inotify events of one read.
 const BUFFER: usize = 1024;
+/// How often a pipe is looked at where nobody tells that it was opened.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Makes the pipe, if it is not there. What stands in its place and is none is removed.
 pub(super) fn make_pipe(dir: &Path) -> io::Result<()> {
@@ -35,15 +38,8 @@ pub(super) fn make_pipe(dir: &Path) -> io::Result<()> {
 
 /// Waits for somebody who reads the pipe. For ever, where an earlier reader took it away.
 pub(super) async fn reader(dir: &Path) -> io::Result<Sender> {
-    let inotify = Inotify::init()?;
-    let mut watches = inotify.watches();
     let path = dir.join(layout::SPEC);
-    let watched = unblocked(move || watches.add(path, WatchMask::OPEN | WatchMask::DONT_FOLLOW));
-    match watched.await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => std::future::pending().await,
-        other => drop(other?),
-    }
-    let mut opened = inotify.into_event_stream([0; BUFFER])?;
+    let mut opened = unblocked(move || opens(&path)).await?;
     loop {
         let dir = dir.to_owned();
         match unblocked(move || files::open_to_write(&dir, layout::SPEC)).await {
@@ -52,7 +48,28 @@ pub(super) async fn reader(dir: &Path) -> io::Result<Sender> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => std::future::pending().await,
             Err(error) => return Err(error),
         }
-        let _ = opened.next().await.transpose()?;
+        match &mut opened {
+            Some(opened) => _ = opened.next().await.transpose()?,
+            None => tokio::time::sleep(LOOK).await,
+        }
+    }
+}
+
+/// Tells when somebody opens a file. `None` where there are too many who want to know such things.
+fn opens(path: &Path) -> io::Result<Option<EventStream<[u8; BUFFER]>>> {
+    let inotify = match Inotify::init() {
+        Ok(inotify) => inotify,
+        Err(error) if error.raw_os_error() == Some(Errno::EMFILE as i32) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match inotify.watches().add(path, WatchMask::OPEN | WatchMask::DONT_FOLLOW) {
+        Err(error)
+            if error.kind() != io::ErrorKind::NotFound && error.kind() != io::ErrorKind::StorageFull =>
+        {
+            Err(error)
+        }
+        Err(_) => Ok(None),
+        Ok(_) => inotify.into_event_stream([0; BUFFER]).map(Some),
     }
 }
 

@@ -58,6 +58,7 @@ pub(super) async fn run(shared: Arc<Shared>, follower: Arc<Follower>, task: Star
     }
     shared.jobs.done(id, refusal.clone());
     if let Some(refusal) = refusal {
+        shared.deaths.forget(id);
         follower.tell(TaskEvent { id, state: TaskState::Refused(Box::new(refusal)) });
     }
 }
