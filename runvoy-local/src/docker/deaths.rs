@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bollard::models::EventMessage;
 use runvoy_core::id::ExecutionId;
 
+use super::word::Word;
 use crate::task_dir::note::Told;
 
 /// The engine's word for the end of a container's processes.
@@ -31,12 +32,11 @@ impl Deaths {
         self.lock().insert(id, Death { container, exit_code });
     }
 
-    /// What the container that was told a command exited with; `None` where its end was not heard. An earlier
-    /// container of the execution is another one.
-    pub(super) fn of(&self, id: ExecutionId, told: &Told) -> Option<Option<i64>> {
+    /// What was heard of the container that was told a command. An earlier one of the execution is another one.
+    pub(super) fn of(&self, id: ExecutionId, told: &Told) -> Option<Word> {
         let deaths = self.lock();
         let death = deaths.get(&id).filter(|death| told.container.as_ref() == Some(&death.container))?;
-        Some(death.exit_code)
+        Some(Word::Over(death.exit_code))
     }
 
     pub(super) fn forget(&self, id: ExecutionId) {
@@ -77,7 +77,7 @@ mod tests {
         deaths.hear(id, &message("destroy", "second"));
         assert_eq!(deaths.of(id, &told), None);
         deaths.hear(id, &message("die", "second"));
-        assert_eq!(deaths.of(id, &told), Some(Some(3)));
+        assert_eq!(deaths.of(id, &told), Some(Word::Over(Some(3))));
         deaths.forget(id);
         assert_eq!(deaths.of(id, &told), None);
     }

@@ -153,7 +153,7 @@ fn ended(dir: &Path, told: Told, over: Over) -> io::Result<TaskState> {
     if is_spoilt && matches!(gate::read(dir), Ok(Some(Gate { state: GateState::Revoked, .. }))) {
         return Ok(TaskState::Gone);
     }
-    let told = told.end(dir, over.clone())?;
+    let told = told.end(dir, over)?;
     exited(dir, &told, told.over.as_ref().unwrap_or(&over))
 }
 

@@ -24,7 +24,7 @@ pub(super) async fn ask(shared: &Shared, told: &[(ExecutionId, Told)]) -> HashMa
     let mut left = Vec::new();
     for (id, told) in told {
         match shared.deaths.of(*id, told) {
-            Some(exit_code) => _ = words.insert(*id, Word::Over(exit_code)),
+            Some(word) => _ = words.insert(*id, word),
             None => left.push((*id, told)),
         }
     }

@@ -48,7 +48,7 @@ pub(crate) struct Told {
 }
 
 /// An engine's word for the end of a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Over {
     /// When that was heard, in milliseconds since the Unix epoch.
     pub(crate) at_ms: u64,
