@@ -64,6 +64,19 @@ impl Server {
         self.local.runvoy().run(&self.caller, request, None).await.unwrap()
     }
 
+    /// Waits until nobody holds a lock: an end is written first, then its lock is released.
+    async fn until_free(&self) {
+        let since = Instant::now();
+        loop {
+            let locks = self.local.runvoy().locks(&self.caller).await.unwrap();
+            if locks.iter().all(|view| view.lock.holder.is_none()) {
+                return;
+            }
+            assert!(since.elapsed() < PATIENCE, "{locks:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Asks for the end of it, now.
     pub(crate) async fn kill(&self, execution: &Execution) {
         let id = execution.id.to_string().parse::<IdPrefix>().unwrap();
@@ -107,8 +120,7 @@ async fn an_engine_that_is_killed_and_comes_back_leaves_no_lock_held() {
         }
         let second = server.until(&second, Status::is_terminal).await;
         assert_eq!((second.status_reason, second.exit_code), (Some(Reason::Exited), Some(6)));
-        let locks = server.local.runvoy().locks(&server.caller).await.unwrap();
-        assert!(locks.iter().all(|view| view.lock.holder.is_none()), "{locks:?}");
+        server.until_free().await;
         server.local.stop().await;
     }
 }
