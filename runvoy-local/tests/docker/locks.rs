@@ -16,13 +16,13 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::restart::Engine;
-use crate::support::{BUSYBOX, PATIENCE, agent};
+use crate::support::{BUSYBOX, PATIENCE, agent, remove_all};
 
 /// A server with a data directory of its own, and an admin.
 pub(crate) struct Server {
     pub(crate) local: Local,
     caller: Caller,
-    dir: TempDir,
+    dir: Data,
 }
 
 impl Server {
@@ -51,7 +51,7 @@ impl Server {
         let image =
             RegisterImageRequest { image: BUSYBOX.to_owned(), manner, ..RegisterImageRequest::default() };
         local.runvoy().register_image(&caller, &image).await.unwrap();
-        Self { local, caller, dir }
+        Self { local, caller, dir: Data(dir) }
     }
 
     /// Runs a command under the lock, in line for it.
@@ -85,7 +85,7 @@ impl Server {
 
     /// Where executions have their directories.
     pub(crate) fn executions(&self) -> PathBuf {
-        self.dir.path().join("executions")
+        self.dir.0.path().join("executions")
     }
 
     pub(crate) async fn until(&self, execution: &Execution, holds: impl Fn(Status) -> bool) -> Execution {
@@ -98,6 +98,15 @@ impl Server {
             assert!(since.elapsed() < PATIENCE, "{} stays {}", record.id, record.status);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+}
+
+/// A data directory. A test that fails leaves no containers of it behind; those of an engine of its own go with that.
+struct Data(TempDir);
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        remove_all(&self.0.path().join("executions"));
     }
 }
 
