@@ -114,17 +114,18 @@ impl Engine {
         found(within(&self.host, QUICK, self.docker.remove_image(name, Some(options), None)).await).map(drop)
     }
 
+    /// Makes a container. What the engine calls it.
     pub(super) async fn create(
         &self,
         name: &str,
         platform: Option<&str>,
         body: ContainerCreateBody,
-    ) -> Answer<()> {
+    ) -> Answer<String> {
         let options = CreateContainerOptions {
             name: Some(name.to_owned()),
             platform: platform.unwrap_or_default().to_owned(),
         };
-        within(&self.host, SLOW, self.docker.create_container(Some(options), body)).await.map(drop)
+        within(&self.host, SLOW, self.docker.create_container(Some(options), body)).await.map(|made| made.id)
     }
 
     /// Starts a container; one that runs already is no error.
@@ -156,9 +157,14 @@ impl Engine {
 
     /// Whether a container lives; `None` where there is none of that name.
     pub(super) async fn life(&self, name: &str) -> Answer<Option<Life>> {
+        Ok(self.container(name).await?.map(|(_, life)| life))
+    }
+
+    /// What the engine calls a container, and whether it lives; `None` where there is none of that name.
+    pub(super) async fn container(&self, name: &str) -> Answer<Option<(String, Life)>> {
         let inspected = self.docker.inspect_container(name, None::<InspectContainerOptions>);
         let Some(container) = found(within(&self.host, QUICK, inspected).await)? else { return Ok(None) };
-        Ok(Some(match container.state.and_then(|state| state.status) {
+        let life = match container.state.and_then(|state| state.status) {
             Some(ContainerStateStatusEnum::CREATED) => Life::Created,
             Some(
                 ContainerStateStatusEnum::EXITED
@@ -166,7 +172,8 @@ impl Engine {
                 | ContainerStateStatusEnum::REMOVING,
             ) => Life::Over,
             _ => Life::Running,
-        }))
+        };
+        Ok(Some((container.id.unwrap_or_default(), life)))
     }
 
     /// All containers with a label, whatever became of them.
@@ -198,6 +205,12 @@ impl Engine {
         let host = self.host.clone();
         stream.map(move |told| told.map_err(|error| EngineError::new(&host, error))).boxed()
     }
+}
+
+/// Tells engines apart, also two of one machine: those have one id, and a directory each.
+pub(super) fn identity(info: &SystemInfo) -> String {
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("{} {}", part(&info.id), part(&info.docker_root_dir))
 }
 
 async fn within<T>(

@@ -1,13 +1,13 @@
 //! Commands in containers of a Docker engine, each with an agent as its first process that outlives the server.
 
 mod container;
+mod deaths;
 mod describe;
 mod engine;
 mod error;
 mod hand_over;
 mod image;
 mod jobs;
-mod note;
 mod probe;
 mod pull;
 mod refusal;
@@ -15,14 +15,15 @@ mod start;
 mod stop;
 mod sweep;
 mod watch;
+mod word;
 
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -40,13 +41,14 @@ use runvoy_task::Network;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use self::deaths::Deaths;
 pub use self::engine::DEFAULT_HOST;
-use self::engine::Engine;
+use self::engine::{Engine, identity};
 use self::jobs::Jobs;
-use self::note::Note;
 use self::pull::Pulls;
 use crate::task_dir::follow::{Follower, Tasks};
 use crate::task_dir::layout;
+use crate::task_dir::note::Note;
 use crate::task_dir::stops::Stops;
 use crate::task_dir::{blocking, gate, space};
 
@@ -113,6 +115,9 @@ struct Shared {
     clock: SharedClock,
     /// Whether containers outlive the engine.
     outlived: AtomicBool,
+    /// Which engine it is.
+    identity: Mutex<String>,
+    deaths: Deaths,
     stops: Stops,
     jobs: Jobs,
     pulls: Pulls,
@@ -164,6 +169,8 @@ impl Shared {
             code: config.code.map(|code| code.canonicalize().unwrap_or(code)),
             clock,
             outlived: AtomicBool::new(false),
+            identity: Mutex::default(),
+            deaths: Deaths::default(),
             stops: Stops::default(),
             jobs: Jobs::default(),
             pulls: Pulls::default(),
@@ -174,6 +181,15 @@ impl Shared {
     /// Takes note of what an engine says of itself.
     fn note_engine(&self, info: &SystemInfo) {
         self.outlived.store(info.live_restore_enabled == Some(true), Ordering::Relaxed);
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity(info);
+    }
+
+    fn identity(&self) -> String {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.now().as_millisecond()).unwrap_or_default()
     }
 
     /// Whether the engine is to remove containers that have ended: also where no server is there to do it. Not one
@@ -182,20 +198,27 @@ impl Shared {
         !self.outlived.load(Ordering::Relaxed)
     }
 
+    /// Sees to it that no container is told the command; then the gate decides, which no command has touched.
     fn revoke(&self, id: ExecutionId) -> io::Result<Claim> {
-        if let Some(note) = Note::read(&layout::execution_dir(&self.root, id))?
-            && note.claimed_at_ms.is_some()
-        {
-            return Ok(Claim::Claimed);
-        }
-        let at_ms = u64::try_from(self.clock.now().as_millisecond()).unwrap_or_default();
-        gate::revoke(&layout::create(&self.root, id, 0o700)?, at_ms)
+        let dir = layout::create(&self.root, id, 0o700)?;
+        let is_revoked = match Note::read(&dir)? {
+            Some(note) => note == Note::Revoked,
+            // A process's: no container is told what another agent has.
+            None if gate::read(&dir)?.is_some() => Note::read(&dir)?.is_none_or(|note| note == Note::Revoked),
+            None => Note::Revoked.decide(&dir)? || Note::read(&dir)? == Some(Note::Revoked),
+        };
+        if is_revoked { gate::revoke(&dir, self.now_ms()) } else { Ok(Claim::Claimed) }
     }
 }
 
 impl Tasks for Shared {
     fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The command can write one while it runs: the engine tells when it is over.
+    fn believes_end_records(&self) -> bool {
+        false
     }
 
     fn look(
@@ -228,8 +251,8 @@ impl Executor for DockerExecutor {
         if let Some(refusal) = self.shared.jobs.refusal(id) {
             return Err(ExecutorError::Refused { of: refusal.of, message: refusal.message, source: None });
         }
-        let (shared, grace) = (Arc::clone(&self.shared), task.request.grace);
-        if blocking(move || start::prepare(&shared.root, id, grace)).await? {
+        let shared = Arc::clone(&self.shared);
+        if blocking(move || start::prepare(&shared.root, id)).await? {
             self.follower.follow(id);
             let run = start::run(Arc::clone(&self.shared), Arc::clone(&self.follower), task.clone());
             self.shared.jobs.spawn(id, run);

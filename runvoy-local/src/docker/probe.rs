@@ -103,7 +103,8 @@ impl Probe<'_> {
             self.answer().await
         };
         let told = async {
-            hand_over::tell(&self.dir, self.nonce.as_bytes(), || self.is_answered()).await.map_err(files)
+            let pipe = hand_over::reader(&self.dir).await.map_err(files)?;
+            hand_over::tell(pipe, self.nonce.as_bytes()).await.map_err(files)
         };
         futures_util::future::try_join(told, started).await.map(drop)
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bollard::models::CreateImageInfo;
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use runvoy_core::id::ExecutionId;
 use runvoy_core::port::{Phase, Progress, Refusal, Refused, TaskEvent, TaskState};
 
@@ -50,7 +51,7 @@ pub(super) async fn image(
     shared: &Shared,
     follower: &Follower,
     wanted: &Wanted<'_>,
-    is_over: impl Fn() -> bool + Send,
+    is_over: impl Fn() -> BoxFuture<'static, bool> + Send,
 ) -> Result<Option<Image>, Trouble> {
     let reference = with_tag(wanted.reference);
     let other = match found(shared, wanted, &reference).await? {
@@ -91,7 +92,7 @@ async fn fetch(
     wanted: &Wanted<'_>,
     reference: &str,
     news: &mut News<'_>,
-    is_over: impl Fn() -> bool + Send,
+    is_over: impl Fn() -> BoxFuture<'static, bool> + Send,
 ) -> Result<Option<Image>, Trouble> {
     let in_words = |error: EngineError| trouble(Step::Pull, wanted.reference, error);
     let mut pulling = shared.engine.pull(reference, wanted.platform);
@@ -111,7 +112,7 @@ async fn fetch(
             Err(_) => {}
         }
         if news.is_due() {
-            if is_over() {
+            if is_over().await {
                 return Ok(None);
             }
             news.tell();

@@ -1,7 +1,7 @@
 //! Starting an agent.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
@@ -17,7 +17,8 @@ use tokio::process::{Child, Command};
 use super::Shared;
 use super::processes::ID_VARIABLE;
 use crate::task_dir::layout::{GRACE, create, make};
-use crate::task_dir::{blocking, gate, millis};
+use crate::task_dir::note::Note;
+use crate::task_dir::{blocking, files, gate, millis};
 
 /// An agent that has not read its spec by then never will.
 const HAND_OVER: Duration = Duration::from_secs(10);
@@ -37,7 +38,8 @@ pub(super) async fn prepare(
     let (shared, id, grace) = (Arc::clone(shared), task.id, millis(task.request.grace));
     blocking(move || {
         let dir = create(&shared.root, id, shared.dir_mode())?;
-        if gate::read(&dir)?.is_some() {
+        // What a container was told is decided, and its directory is the command's.
+        if matches!(Note::read(&dir)?, Some(Note::Told(_))) || gate::read(&dir)?.is_some() {
             return Ok(None);
         }
         let work = dir.join(layout::WORK);
@@ -45,7 +47,7 @@ pub(super) async fn prepare(
         if let Some(user) = &shared.run_as {
             std::os::unix::fs::chown(&work, Some(user.uid), Some(user.gid))?;
         }
-        fs::write(dir.join(GRACE), grace.to_string())?;
+        files::write_new(&dir.join(GRACE), grace.to_string().as_bytes())?;
         let log =
             OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join(layout::AGENT_LOG))?;
         Ok(Some(Prepared { dir, work, log }))

@@ -10,6 +10,7 @@
 
 mod containers;
 mod failures;
+mod forged;
 mod hostile;
 mod images;
 mod locks;
