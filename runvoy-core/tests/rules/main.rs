@@ -16,6 +16,7 @@ mod crash;
 mod fuse;
 mod hang_up;
 mod images;
+mod locks;
 mod outage;
 mod people;
 mod service;
