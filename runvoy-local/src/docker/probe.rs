@@ -16,9 +16,12 @@ use super::engine::{Engine, Life};
 use super::error::EngineError;
 use super::hand_over;
 use super::refusal::{Step, Trouble, trouble};
+use crate::task_dir::blocking;
 
 /// Remembers what was probed, beside the executions.
 const PROBED: &str = ".probed";
+/// What the directory of a probe begins with: made before anything else, removed after it, and unlike anybody else's.
+const DIR: &str = ".probe-";
 /// Time for an engine that was never used to start its first container.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the answer is looked for.
@@ -33,26 +36,53 @@ pub(super) async fn probe(
     root: &Path,
     agent: &Path,
 ) -> Result<(), ExecutorError> {
+    remove_left(engine, root).await?;
     let subject = subject(info, agent).map_err(ExecutorError::unavailable)?;
     if fs::read_to_string(root.join(PROBED)).is_ok_and(|probed| probed == subject) {
         return Ok(());
     }
     let nonce = nonce().map_err(ExecutorError::unavailable)?;
-    let probe = Probe {
-        engine,
-        agent,
-        dir: root.join(format!(".probe-{nonce}")),
-        name: format!("runvoy-probe-{nonce}"),
-        nonce,
-    };
+    let probe = Probe { engine, agent, dir: root.join(format!("{DIR}{nonce}")), name: name(&nonce), nonce };
     let outcome = tokio::time::timeout(PATIENCE, probe.run()).await;
-    probe.clean_up().await;
+    clean_up(engine, &probe.name, &probe.dir).await;
     match outcome {
         Ok(Ok(())) => fs::write(root.join(PROBED), subject).map_err(ExecutorError::unavailable),
         Ok(Err(Trouble::Silent(message))) => Err(ExecutorError::unavailable(io::Error::other(message))),
-        Ok(Err(Trouble::Refused(refusal))) => Err(refused(refusal.message)),
+        Ok(Err(Trouble::Refused(refusal) | Trouble::Passing(refusal))) => Err(refused(refusal.message)),
         Ok(Err(Trouble::Failed(message))) => Err(refused(message)),
         Err(_) => Err(refused(unseen(engine))),
+    }
+}
+
+/// Whether an engine has ever shown that it sees the files under `root`.
+pub(super) fn was_probed(root: &Path) -> io::Result<bool> {
+    root.join(PROBED).try_exists()
+}
+
+/// The name of a probe's container, and of its image.
+fn name(nonce: &str) -> String {
+    format!("runvoy-probe-{nonce}")
+}
+
+/// Removes what probes of servers left that were killed meanwhile.
+async fn remove_left(engine: &Engine, root: &Path) -> Result<(), ExecutorError> {
+    let own = root.to_owned();
+    let nonces = blocking(move || {
+        let names = fs::read_dir(own)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter_map(|name| name.strip_prefix(DIR).map(str::to_owned)).collect::<Vec<_>>())
+    });
+    for nonce in nonces.await? {
+        clean_up(engine, &name(&nonce), &root.join(format!("{DIR}{nonce}"))).await;
+    }
+    Ok(())
+}
+
+/// Leaves nothing: not the container, not its image, and last of all not the directory that tells of them.
+async fn clean_up(engine: &Engine, name: &str, dir: &Path) {
+    let container = engine.remove(name).await;
+    let image = engine.remove_image(name).await;
+    if container.is_ok() && image.is_ok() {
+        let _ = fs::remove_dir_all(dir);
     }
 }
 
@@ -158,12 +188,5 @@ impl Probe<'_> {
 
     fn in_words(&self, step: Step, error: EngineError) -> Trouble {
         trouble(step, &self.name, error)
-    }
-
-    /// Leaves nothing: not the container, not its image, not the directory.
-    async fn clean_up(&self) {
-        let _ = self.engine.remove(&self.name).await;
-        let _ = self.engine.remove_image(&self.name).await;
-        let _ = fs::remove_dir_all(&self.dir);
     }
 }

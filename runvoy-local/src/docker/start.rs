@@ -65,6 +65,13 @@ async fn persist(shared: &Shared, follower: &Follower, task: &StartTask) -> Opti
         match attempt(shared, follower, task, &dir).await {
             Ok(()) => return None,
             Err(Trouble::Refused(refusal)) => return Some(refusal),
+            Err(Trouble::Passing(refusal)) => {
+                failures += 1;
+                tracing::warn!(execution.id = %task.id, "not started yet: {refusal}");
+                if failures >= TRIES {
+                    return Some(refusal);
+                }
+            }
             Err(Trouble::Failed(message)) => {
                 failures += 1;
                 tracing::warn!(execution.id = %task.id, "not started yet: {message}");
@@ -87,7 +94,7 @@ async fn persist(shared: &Shared, follower: &Follower, task: &StartTask) -> Opti
 async fn attempt(shared: &Shared, follower: &Follower, task: &StartTask, dir: &Path) -> Result<(), Trouble> {
     let wants = &task.request.container;
     let Some(reference) = &wants.image else {
-        let message = "no image is named, and this server has no default; name one with `--image`".to_owned();
+        let message = "no image is named for it; run it again with `--image`".to_owned();
         return Err(Trouble::Refused(Refusal { of: Refused::Image, message }));
     };
     let wanted = Wanted { id: task.id, reference, platform: wants.platform.as_deref() };

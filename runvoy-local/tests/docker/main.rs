@@ -12,6 +12,7 @@ mod containers;
 mod failures;
 mod hostile;
 mod images;
+mod leftovers;
 mod locks;
 mod many;
 mod pulls;
