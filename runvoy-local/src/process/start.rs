@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 use super::Shared;
 use super::processes::ID_VARIABLE;
-use crate::task_dir::layout::{GRACE, create, make};
+use crate::task_dir::layout::{GRACE, container_note, create, make};
 use crate::task_dir::{blocking, gate, millis};
 
 /// An agent that has not read its spec by then never will.
@@ -29,16 +29,32 @@ pub(super) struct Prepared {
     log: File,
 }
 
+/// What was accepted for a container does not run beside the server.
+fn for_containers() -> ExecutorError {
+    ExecutorError::Refused {
+        of: Refused::Image,
+        message: "it was accepted for a container, and this server runs commands as processes; start the server with \
+                  `--executor docker`, or run it again here"
+            .to_owned(),
+        source: None,
+    }
+}
+
 /// Makes the execution's directory. `None` if its gate is decided already.
 pub(super) async fn prepare(
     shared: &Arc<Shared>,
     task: &StartTask,
 ) -> Result<Option<Prepared>, ExecutorError> {
     let (shared, id, grace) = (Arc::clone(shared), task.id, millis(task.request.grace));
-    blocking(move || {
+    let wants_image = task.request.container.image.is_some();
+    let prepared = blocking(move || {
         let dir = create(&shared.root, id, shared.dir_mode())?;
         if gate::read(&dir)?.is_some() {
-            return Ok(None);
+            return Ok(Ok(None));
+        }
+        // It has a container already, perhaps one that is about to begin.
+        if wants_image || container_note(&dir).try_exists()? {
+            return Ok(Err(for_containers()));
         }
         let work = dir.join(layout::WORK);
         make(&work, 0o700)?;
@@ -48,9 +64,9 @@ pub(super) async fn prepare(
         fs::write(dir.join(GRACE), grace.to_string())?;
         let log =
             OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join(layout::AGENT_LOG))?;
-        Ok(Some(Prepared { dir, work, log }))
-    })
-    .await
+        Ok(Ok(Some(Prepared { dir, work, log })))
+    });
+    prepared.await?
 }
 
 /// Starts an agent in a prepared directory and hands it the spec.
