@@ -43,7 +43,7 @@ pub use data_dir::{DataDir, DataDirError, ServerNote};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 pub use executors::{ExecutorChoice, Sandbox};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
-pub use local::{Guest, Local, LocalConfig, LocalError, PolicyReload};
+pub use local::{Guest, Local, LocalConfig, LocalError, Opened, PolicyReload};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 pub use policy_dir::{PolicyDirError, read_policies};
 #[cfg(any(feature = "docker", feature = "process"))]

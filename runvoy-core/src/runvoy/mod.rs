@@ -25,6 +25,7 @@ mod reconcile;
 mod run;
 mod standing;
 mod start;
+mod stored;
 mod task_event;
 mod tend;
 mod trace;

@@ -8,12 +8,14 @@ mod error;
 mod hand_over;
 mod image;
 mod jobs;
+mod join;
 mod probe;
 mod pull;
 mod refusal;
 mod start;
 mod stop;
 mod sweep;
+mod turns;
 mod watch;
 mod word;
 
@@ -45,7 +47,9 @@ use self::deaths::Deaths;
 pub use self::engine::DEFAULT_HOST;
 use self::engine::{Engine, identity};
 use self::jobs::Jobs;
-use self::pull::Pulls;
+use self::join::Joined;
+pub use self::join::was_used;
+use self::turns::Turns;
 use crate::task_dir::follow::{Follower, Tasks};
 use crate::task_dir::layout;
 use crate::task_dir::note::Note;
@@ -120,7 +124,9 @@ struct Shared {
     deaths: Deaths,
     stops: Stops,
     jobs: Jobs,
-    pulls: Pulls,
+    /// One pull at a time of each image.
+    pulls: Turns<String>,
+    joined: Joined,
     turns: Semaphore,
 }
 
@@ -130,26 +136,47 @@ impl DockerExecutor {
     /// An engine that does not answer is [`ExecutorError::Unavailable`], one that is of no use
     /// [`ExecutorError::Refused`], in words. To be called within a runtime.
     pub async fn connect(config: DockerConfig, clock: SharedClock) -> Result<Self, ExecutorError> {
-        let engine = Engine::connect(&config.host).await?;
-        let shared =
-            Arc::new(Shared::new(engine, config, clock).map_err(|error| ExecutorError::Refused {
-                of: Refused::Start,
-                message: format!("commands cannot be run in containers: {error}"),
-                source: Some(error.into()),
-            })?);
-        let info = shared.engine.info().await?;
-        shared.note_engine(&info);
-        probe::probe(&shared.engine, &info, &shared.root, &shared.agent).await?;
+        let shared = Shared::over(config, clock)?;
+        join::join(&shared).await?;
+        Self::watching(shared, JoinSet::new())
+    }
+
+    /// The same over an engine that does not answer now, for a data directory that [`was_used`] by one: commands wait
+    /// until it does, and has shown that it sees the directory.
+    pub fn connect_later(config: DockerConfig, clock: SharedClock) -> Result<Self, ExecutorError> {
+        let shared = Shared::over(config, clock)?;
+        let mut watching = JoinSet::new();
+        watching.spawn(join::join_later(Arc::clone(&shared)));
+        Self::watching(shared, watching)
+    }
+
+    fn watching(shared: Arc<Shared>, mut watching: JoinSet<()>) -> Result<Self, ExecutorError> {
         let follower = Follower::new(Arc::clone(&shared) as Arc<dyn Tasks>);
         let follower = Arc::new(follower.map_err(ExecutorError::unavailable)?);
-        let mut watching = JoinSet::new();
         watching.spawn(watch::deaths(Arc::clone(&shared), Arc::clone(&follower)));
         watching.spawn(watch::sweeps(Arc::clone(&shared)));
         Ok(Self { shared, follower, _watching: watching })
     }
 }
 
+/// Starts under way have what they belong to in their hands, and would go on for ever.
+impl Drop for DockerExecutor {
+    fn drop(&mut self) {
+        self.shared.jobs.abort();
+    }
+}
+
 impl Shared {
+    fn over(config: DockerConfig, clock: SharedClock) -> Result<Arc<Self>, ExecutorError> {
+        let engine = Engine::new(&config.host)?;
+        let shared = Self::new(engine, config, clock).map_err(|error| ExecutorError::Refused {
+            of: Refused::Start,
+            message: format!("commands cannot be run in containers: {error}"),
+            source: Some(error.into()),
+        })?;
+        Ok(Arc::new(shared))
+    }
+
     fn new(engine: Engine, config: DockerConfig, clock: SharedClock) -> io::Result<Self> {
         if !config.root.try_exists()? {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.root)?;
@@ -173,7 +200,8 @@ impl Shared {
             deaths: Deaths::default(),
             stops: Stops::default(),
             jobs: Jobs::default(),
-            pulls: Pulls::default(),
+            pulls: Turns::default(),
+            joined: Joined::default(),
             turns: Semaphore::new(STARTS_AT_ONCE),
         })
     }
@@ -242,6 +270,7 @@ impl Executor for DockerExecutor {
     }
 
     async fn admit(&self) -> Result<(), ExecutorError> {
+        self.shared.joined.admit()?;
         self.shared.engine.ping().await?;
         space::admit(&self.shared.root, self.shared.least_free_disk).await
     }
@@ -254,8 +283,12 @@ impl Executor for DockerExecutor {
         let shared = Arc::clone(&self.shared);
         if blocking(move || start::prepare(&shared.root, id)).await? {
             self.follower.follow(id);
-            let run = start::run(Arc::clone(&self.shared), Arc::clone(&self.follower), task.clone());
-            self.shared.jobs.spawn(id, run);
+            let (shared, follower, task) =
+                (Arc::clone(&self.shared), Arc::clone(&self.follower), task.clone());
+            self.shared.jobs.spawn(id, async move {
+                shared.joined.wait().await;
+                start::run(shared, follower, task).await;
+            });
         }
         Ok(None)
     }

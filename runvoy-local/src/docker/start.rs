@@ -72,18 +72,22 @@ async fn persist(shared: &Shared, follower: &Follower, task: &StartTask) -> Opti
         if is_decided(dir.clone()).await {
             return None;
         }
-        match trouble {
+        let passing = match trouble {
             Trouble::Refused(refusal) => return Some(refusal),
-            Trouble::Failed(message) => {
+            Trouble::Passing(refusal) => Ok(refusal),
+            Trouble::Failed(message) => Ok(Refusal { of: Refused::Start, message }),
+            Trouble::Silent(message) => Err(message),
+        };
+        match passing {
+            Ok(refusal) => {
                 failures += 1;
-                tracing::warn!(execution.id = %task.id, "not started yet: {message}");
+                tracing::warn!(execution.id = %task.id, "not started yet: {refusal}");
                 if failures >= TRIES {
-                    return Some(Refusal { of: Refused::Start, message });
+                    return Some(refusal);
                 }
             }
-            Trouble::Silent(message) => {
-                tracing::warn!(execution.id = %task.id, "not started yet: {message}");
-            }
+            // Nobody answered, which says nothing of the task.
+            Err(message) => tracing::warn!(execution.id = %task.id, "not started yet: {message}"),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(longest);
@@ -93,7 +97,7 @@ async fn persist(shared: &Shared, follower: &Follower, task: &StartTask) -> Opti
 async fn attempt(shared: &Shared, follower: &Follower, task: &StartTask, dir: &Path) -> Result<(), Trouble> {
     let wants = &task.request.container;
     let Some(reference) = &wants.image else {
-        let message = "no image is named, and this server has no default; name one with `--image`".to_owned();
+        let message = "no image is named for it; run it again with `--image`".to_owned();
         return Err(Trouble::Refused(Refusal { of: Refused::Image, message }));
     };
     let wanted = Wanted { id: task.id, reference, platform: wants.platform.as_deref() };

@@ -40,7 +40,9 @@ pub(super) async fn stop(
         Order::Kill => Ok(shared.engine.kill(&name, "SIGKILL").await?),
         // On a full disk the order cannot be written; the signal alone stops it with its own grace.
         Order::Stop(written) => {
-            shared.engine.kill(&name, "SIGTERM").await?;
+            let sent = shared.engine.kill(&name, "SIGTERM").await;
+            // Nobody is late who was not asked.
+            sent.inspect_err(|_| shared.stops.forget(id))?;
             written.map_err(ExecutorError::unavailable)
         }
     }

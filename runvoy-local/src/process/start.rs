@@ -30,17 +30,32 @@ pub(super) struct Prepared {
     log: File,
 }
 
+/// What was accepted for a container does not run beside the server.
+fn for_containers() -> ExecutorError {
+    ExecutorError::Refused {
+        of: Refused::Image,
+        message: "it was accepted for a container, and this server runs commands as processes; start the server with \
+                  `--executor docker`, or run it again here"
+            .to_owned(),
+        source: None,
+    }
+}
+
 /// Makes the execution's directory. `None` if its gate is decided already.
 pub(super) async fn prepare(
     shared: &Arc<Shared>,
     task: &StartTask,
 ) -> Result<Option<Prepared>, ExecutorError> {
     let (shared, id, grace) = (Arc::clone(shared), task.id, millis(task.request.grace));
-    blocking(move || {
+    let wants_image = task.request.container.image.is_some();
+    let prepared = blocking(move || {
         let dir = create(&shared.root, id, shared.dir_mode())?;
         // What a container was told is decided, and its directory is the command's.
         if matches!(Note::read(&dir)?, Some(Note::Told(_))) || gate::read(&dir)?.is_some() {
-            return Ok(None);
+            return Ok(Ok(None));
+        }
+        if wants_image {
+            return Ok(Err(for_containers()));
         }
         let work = dir.join(layout::WORK);
         make(&work, 0o700)?;
@@ -50,9 +65,9 @@ pub(super) async fn prepare(
         files::write_new(&dir.join(GRACE), grace.to_string().as_bytes())?;
         let log =
             OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join(layout::AGENT_LOG))?;
-        Ok(Some(Prepared { dir, work, log }))
-    })
-    .await
+        Ok(Ok(Some(Prepared { dir, work, log })))
+    });
+    prepared.await?
 }
 
 /// Starts an agent in a prepared directory and hands it the spec.

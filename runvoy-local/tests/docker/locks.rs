@@ -99,19 +99,6 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-
-    /// An execution has ended a moment before its lock is free.
-    async fn until_free(&self) {
-        let since = Instant::now();
-        loop {
-            let locks = self.local.runvoy().locks(&self.caller).await.unwrap();
-            if locks.iter().all(|view| view.lock.holder.is_none()) {
-                return;
-            }
-            assert!(since.elapsed() < PATIENCE, "{locks:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
 }
 
 /// A data directory. A test that fails leaves no containers of it behind; those of an engine of its own go with that.

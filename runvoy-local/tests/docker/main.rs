@@ -13,6 +13,7 @@ mod failures;
 mod forged;
 mod hostile;
 mod images;
+mod leftovers;
 mod locks;
 mod many;
 mod pulls;
