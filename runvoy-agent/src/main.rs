@@ -41,7 +41,7 @@ use std::process::ExitCode;
 use crate::error::AgentError;
 
 /// Exit code of an agent whose command never ran, or whose supervision was lost.
-const NOT_RUN: u8 = 125;
+const NOT_RUN: u8 = runvoy_task::EndRecord::NOT_RUN;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();

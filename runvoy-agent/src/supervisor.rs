@@ -18,7 +18,7 @@ use crate::signals::Signals;
 use crate::sink::{Sink, Totals, Wait};
 use crate::stage::{self, Ended, Log};
 use crate::user::Accounts;
-use crate::{NOT_RUN, clock, command, end, namespace, process, spec, workspace};
+use crate::{clock, command, end, namespace, process, spec, workspace};
 
 /// What the supervisor says once it can be signalled.
 pub(crate) const READY: [u8; 1] = *b"R";
@@ -220,8 +220,7 @@ impl<'a> Task<'a> {
             phases: self.phases,
         };
         end::write(self.dir, &record, &mut Asleep).map_err(AgentError::io("writing the end record"))?;
-        let code = exit_code.and_then(|code| u8::try_from(code).ok());
-        Ok(ExitCode::from(code.unwrap_or(NOT_RUN)))
+        Ok(ExitCode::from(record.agent_code()))
     }
 }
 

@@ -317,6 +317,9 @@ pub struct Asked {
     /// Who owns the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_owners: Vec<Email>,
+    /// The network, where one was named: what an image gives by itself is no wish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Where the request came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,

@@ -1,5 +1,6 @@
 //! Containers for what is new, and processes for what an earlier server started as such.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,8 +14,14 @@ use runvoy_core::port::{
 
 use crate::docker::DockerExecutor;
 use crate::process::ProcessExecutor;
-use crate::task_dir::layout::{container_note, execution_dir};
+use crate::task_dir::layout::execution_dir;
+use crate::task_dir::note::Note;
 use crate::task_dir::{blocking, gate};
+
+/// Whether a container has the command.
+fn is_told(dir: &Path) -> io::Result<bool> {
+    Ok(matches!(Note::read(dir)?, Some(Note::Told(_))))
+}
 
 /// Two executors over one data directory.
 pub(crate) struct Both {
@@ -33,8 +40,7 @@ impl Both {
         let (root, ids) = (self.root.clone(), ids.to_vec());
         blocking(move || {
             let dirs = ids.into_iter().map(|id| execution_dir(&root, id));
-            dirs.map(|dir| Ok(!container_note(&dir).try_exists()? && matches!(gate::read(&dir), Ok(Some(_)))))
-                .collect()
+            dirs.map(|dir| Ok(!is_told(&dir)? && matches!(gate::read(&dir), Ok(Some(_))))).collect()
         })
         .await
     }

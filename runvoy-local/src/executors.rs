@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use runvoy_core::clock::SystemClock;
-use runvoy_core::port::{Executor, ExecutorError, Refused};
+use runvoy_core::port::{Executor, ExecutorError};
 
 #[cfg(feature = "docker")]
 use crate::both::Both;
@@ -16,7 +16,7 @@ use crate::process::{ProcessConfig, ProcessExecutor};
 /// What the front-end asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExecutorChoice {
-    /// Containers where an engine answers that sees our files, else processes.
+    /// Containers where an engine answers that sees our files, or did so before; else processes.
     #[default]
     Auto,
     /// Containers, or nothing.
@@ -29,7 +29,10 @@ pub enum ExecutorChoice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sandbox {
     /// Each command in a container of its own.
-    Containers,
+    Containers {
+        /// Why none is made yet: the engine is away.
+        away: Option<String>,
+    },
     /// Commands as processes of this machine.
     Processes {
         /// Why not in containers, where those were tried.
@@ -37,11 +40,17 @@ pub enum Sandbox {
     },
 }
 
+impl Sandbox {
+    /// Whether commands are kept apart from the server, in images.
+    pub fn is_containers(&self) -> bool {
+        matches!(self, Self::Containers { .. })
+    }
+}
+
+type Chosen = (Arc<dyn Executor>, Sandbox);
+
 /// Makes the executor. The error is in words.
-pub(crate) async fn choose(
-    root: &Path,
-    config: &LocalConfig,
-) -> Result<(Arc<dyn Executor>, Sandbox), ExecutorError> {
+pub(crate) async fn choose(root: &Path, config: &LocalConfig) -> Result<Chosen, ExecutorError> {
     let plain = |instead| {
         let executor = processes(root, config)?;
         Ok((Arc::new(executor) as Arc<dyn Executor>, Sandbox::Processes { instead }))
@@ -57,6 +66,10 @@ pub(crate) async fn choose(
         ExecutorChoice::Docker => containers(root, config).await,
         ExecutorChoice::Auto => match containers(root, config).await {
             Ok(chosen) => Ok(chosen),
+            // What was accepted for containers is not to run beside the server because an engine is late.
+            Err(error @ ExecutorError::Unavailable { .. }) if had_containers(root)? => {
+                containers_later(root, config, in_words(&error))
+            }
             Err(error) => plain(Some(in_words(&error))),
         },
     }
@@ -74,30 +87,60 @@ fn processes(root: &Path, config: &LocalConfig) -> Result<ProcessExecutor, Execu
 }
 
 #[cfg(feature = "docker")]
-async fn containers(
-    root: &Path,
-    config: &LocalConfig,
-) -> Result<(Arc<dyn Executor>, Sandbox), ExecutorError> {
+async fn containers(root: &Path, config: &LocalConfig) -> Result<Chosen, ExecutorError> {
+    let docker = DockerExecutor::connect(docker(root, config)?, Arc::new(SystemClock)).await?;
+    Ok((Arc::new(Both::new(docker, processes(root, config)?, root)), Sandbox::Containers { away: None }))
+}
+
+#[cfg(feature = "docker")]
+fn containers_later(root: &Path, config: &LocalConfig, away: String) -> Result<Chosen, ExecutorError> {
+    let docker = DockerExecutor::connect_later(docker(root, config)?, Arc::new(SystemClock))?;
+    Ok((
+        Arc::new(Both::new(docker, processes(root, config)?, root)),
+        Sandbox::Containers { away: Some(away) },
+    ))
+}
+
+#[cfg(feature = "docker")]
+fn had_containers(root: &Path) -> Result<bool, ExecutorError> {
+    crate::docker::was_used(root).map_err(ExecutorError::unavailable)
+}
+
+#[cfg(feature = "docker")]
+fn docker(root: &Path, config: &LocalConfig) -> Result<DockerConfig, ExecutorError> {
     if config.run_as.is_some() {
-        let message = "a container's user is its image's; a user to run as is for processes only".to_owned();
-        return Err(ExecutorError::Refused { of: Refused::Start, message, source: None });
+        let message = "a container's user is its image's; a user to run as is for processes only";
+        return Err(ExecutorError::refused(message));
     }
     let plain = DockerConfig::new(root, &config.agent);
-    let docker = DockerConfig {
+    Ok(DockerConfig {
         host: config.docker_host.clone().unwrap_or_else(|| plain.host.clone()),
         max_processes: config.max_processes.or(plain.max_processes),
         network: config.network.clone(),
         ..plain
-    };
-    let docker = DockerExecutor::connect(docker, Arc::new(SystemClock)).await?;
-    Ok((Arc::new(Both::new(docker, processes(root, config)?, root)), Sandbox::Containers))
+    })
 }
 
 #[cfg(not(feature = "docker"))]
 #[expect(clippy::unused_async, reason = "the other one has to wait")]
-async fn containers(_: &Path, _: &LocalConfig) -> Result<(Arc<dyn Executor>, Sandbox), ExecutorError> {
-    let message = "this build of Runvoy runs no containers".to_owned();
-    Err(ExecutorError::Refused { of: Refused::Start, message, source: None })
+async fn containers(_: &Path, _: &LocalConfig) -> Result<Chosen, ExecutorError> {
+    Err(no_containers())
+}
+
+#[cfg(not(feature = "docker"))]
+fn containers_later(_: &Path, _: &LocalConfig, _: String) -> Result<Chosen, ExecutorError> {
+    Err(no_containers())
+}
+
+#[cfg(not(feature = "docker"))]
+#[expect(clippy::unnecessary_wraps, reason = "the other one reads a directory")]
+fn had_containers(_: &Path) -> Result<bool, ExecutorError> {
+    Ok(false)
+}
+
+#[cfg(not(feature = "docker"))]
+fn no_containers() -> ExecutorError {
+    ExecutorError::refused("this build of Runvoy runs no containers")
 }
 
 /// The sentence of the nearest cause: what is not available says so by its source.

@@ -47,7 +47,7 @@ pub use executors::{ExecutorChoice, Sandbox};
 #[cfg(all(feature = "server", feature = "sqlite"))]
 pub use key_files::{RotateError, Rotated, rotate_master_key};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
-pub use local::{Guest, Local, LocalConfig, LocalError, PolicyReload};
+pub use local::{Guest, Local, LocalConfig, LocalError, Opened, PolicyReload};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 pub use policy_dir::{PolicyDirError, read_policies};
 #[cfg(any(feature = "docker", feature = "process"))]

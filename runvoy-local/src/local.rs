@@ -93,6 +93,45 @@ fn failed<E: Into<BoxError>>(what: &'static str) -> impl FnOnce(E) -> LocalError
     move |source| LocalError { what, source: source.into() }
 }
 
+/// A server that does nothing yet: time to look whether it is what was wanted.
+pub struct Opened {
+    runvoy: Runvoy,
+    sandbox: Sandbox,
+    dir: DataDir,
+    policies: Option<PolicyDir>,
+    has_guest: bool,
+    reconcile_every: Duration,
+}
+
+impl Opened {
+    /// What keeps commands apart from the server.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// Finds the tasks of an earlier server, and begins to look after them.
+    pub fn tend(self) -> Local {
+        let Self { runvoy, sandbox, dir, policies, has_guest, reconcile_every } = self;
+        let mut background = JoinSet::new();
+        // Who owns the data directory knows that nobody else is at a start that was left half done.
+        let options =
+            ReconcileOptions { alone_since: Some(SystemClock.now()), ..ReconcileOptions::default() };
+        background.spawn(runvoy.clone().tend(reconcile_every, options));
+        let reload = Arc::new(Notify::new());
+        match policies {
+            Some(policies) => {
+                background.spawn(policies.follow(runvoy.clone(), Arc::clone(&reload)));
+            }
+            // That there are none may be news.
+            None if !has_guest => {
+                background.spawn(policy_dir::record_none(runvoy.clone()));
+            }
+            None => {}
+        }
+        Local { runvoy, sandbox, background, dir, reload }
+    }
+}
+
 /// A running server without its listener.
 #[derive(Debug)]
 pub struct Local {
@@ -105,10 +144,15 @@ pub struct Local {
 }
 
 impl Local {
-    /// Opens the data directory's stores, finds the tasks of an earlier server, and begins to look after them.
+    /// [`open`](Self::open), and [`tend`](Opened::tend) at once.
+    pub async fn start(dir: DataDir, config: LocalConfig) -> Result<Self, LocalError> {
+        Ok(Self::open(dir, config).await?.tend())
+    }
+
+    /// Opens the data directory's stores and chooses what runs commands. Starts nothing yet, and ends nothing.
     ///
     /// Blocks for the few milliseconds that opening a database takes, so call it before serving. Needs a Tokio runtime.
-    pub async fn start(dir: DataDir, mut config: LocalConfig) -> Result<Self, LocalError> {
+    pub async fn open(dir: DataDir, mut config: LocalConfig) -> Result<Opened, LocalError> {
         let master_key = match config.master_key.take() {
             Some(key) => key,
             None => key_files::settle(&dir).map_err(failed("the master key is not usable"))?,
@@ -131,11 +175,11 @@ impl Local {
             .map_err(failed("the policies are refused"))?;
         let builtin = || Arc::new(CedarAuthorizer::builtin());
         let mut builder = Runvoy::builder();
-        if let Some(log) = config.server_log {
+        if let Some(log) = config.server_log.take() {
             builder = builder.trace(Arc::new(log));
         }
         let runvoy = builder
-            .keys(with_guest(stores.key_store(), config.guest))
+            .keys(with_guest(stores.key_store(), config.guest.take()))
             .executions(stores.execution_store())
             .locks(stores.lock_manager())
             .images(stores.image_registry())
@@ -150,23 +194,7 @@ impl Local {
             .config(config.service)
             .build()
             .map_err(failed("a port is missing"))?;
-        let mut background = JoinSet::new();
-        // Who owns the data directory knows that nobody else is at a start that was left half done.
-        let options =
-            ReconcileOptions { alone_since: Some(SystemClock.now()), ..ReconcileOptions::default() };
-        background.spawn(runvoy.clone().tend(config.reconcile_every, options));
-        let reload = Arc::new(Notify::new());
-        match policies {
-            Some(policies) => {
-                background.spawn(policies.follow(runvoy.clone(), Arc::clone(&reload)));
-            }
-            // That there are none may be news.
-            None if !has_guest => {
-                background.spawn(policy_dir::record_none(runvoy.clone()));
-            }
-            None => {}
-        }
-        Ok(Self { runvoy, sandbox, background, dir, reload })
+        Ok(Opened { runvoy, sandbox, dir, policies, has_guest, reconcile_every: config.reconcile_every })
     }
 
     /// What has the directory of policies read again.
@@ -187,6 +215,17 @@ impl Local {
     /// The HTTP API.
     pub fn router(&self) -> Router {
         http::router(self.runvoy.clone())
+    }
+
+    /// Where commands run in images, registers the one that an empty registry begins with: once in the life of a data
+    /// directory, so that whoever removes it is rid of it.
+    pub async fn offer_image(&self, image: &str, owner: &Email) -> Result<(), LocalError> {
+        if !self.sandbox.is_containers() || self.dir.image_was_offered() {
+            return Ok(());
+        }
+        let offered = self.runvoy.bootstrap_image(image, owner).await;
+        offered.map_err(failed("the default image cannot be registered"))?;
+        self.dir.note_image_offered().map_err(failed("the data directory cannot be written"))
     }
 
     /// The data directory.

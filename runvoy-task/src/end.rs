@@ -45,6 +45,14 @@ impl EndRecord {
     /// The version to put into a new record.
     pub const VERSION: u32 = FORMAT_VERSION;
 
+    /// What an agent exits with that has nothing of its command's to exit with.
+    pub const NOT_RUN: u8 = 125;
+
+    /// What the agent exits with that wrote this record.
+    pub fn agent_code(&self) -> u8 {
+        self.exit_code.and_then(|code| u8::try_from(code).ok()).unwrap_or(Self::NOT_RUN)
+    }
+
     /// Reads a record; refuses a version this crate does not know.
     pub fn from_json(bytes: &[u8]) -> Result<Self, FormatError> {
         from_json("end record", bytes, |end: &Self| end.version)

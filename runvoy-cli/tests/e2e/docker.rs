@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::harness::{Running, Server, runvoy, stderr, stdout, until};
 
 /// Where the engine is, with the images that tests need. `None` where there is none, unless one is required.
-fn engine() -> Option<String> {
+pub(crate) fn engine() -> Option<String> {
     let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
     if docker(&host, &["image", "inspect", "runvoy-test/busybox"]).status.success() {
         return Some(host);
@@ -162,4 +162,52 @@ fn an_image_needs_no_registration_where_nobody_else_runs_anything() {
     assert_eq!((named.status.code(), stdout(&named).as_str()), (Some(5), "app\n"), "{}", stderr(&named));
     let plain = run(&["--", "id -u"]);
     assert_eq!((plain.status.code(), stdout(&plain).as_str()), (Some(0), "0\n"), "{}", stderr(&plain));
+    // The same name in another registry is another image.
+    let other = run(&["-i", "127.0.0.1:1/runvoy-test/configured", "--", "echo ran"]);
+    assert_eq!((other.status.code(), stdout(&other).as_str()), (Some(125), ""), "{}", stderr(&other));
+}
+
+#[test]
+fn an_image_that_cannot_be_registered_leaves_the_audit_log_anchored() {
+    let Some(host) = engine() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let mut command = runvoy(home.path());
+    command.args(["local", "run", "--executor", "docker", "--default-image", "runvoy-test/busybox"]);
+    command.args(["-i", "Not A Name", "--data-dir"]).arg(&data).args(["--", "true"]);
+    let refused = command.env("DOCKER_HOST", &host).output().unwrap();
+    assert_ne!(refused.status.code(), Some(0), "{}", stderr(&refused));
+    let count =
+        "select (select count(*) from audit_events) > 0, (select count(*) from audit_checkpoints) > 0";
+    let counted = Command::new("sqlite3").arg(data.join("runvoy.db")).arg(count).output().unwrap();
+    assert_eq!(stdout(&counted), "1|1\n", "{}", stderr(&counted));
+}
+
+#[test]
+fn a_default_image_that_was_removed_does_not_come_back() {
+    let Some(mut server) = server() else { return };
+    let listed = || stdout(&server.run(&["images", "list", "-o", "json"]));
+    let images: Value = serde_json::from_str(&listed()).unwrap();
+    let id = images["images"][0]["image_id"].as_str().unwrap().to_owned();
+    assert_eq!(server.run(&["images", "unregister", &id]).status.code(), Some(0));
+    server.crash();
+    server.restart();
+    let images: Value =
+        serde_json::from_slice(&server.run(&["images", "list", "-o", "json"]).stdout).unwrap();
+    assert_eq!(images["images"].as_array().map(Vec::len), Some(0), "{images}");
+}
+
+#[test]
+fn containers_that_were_made_and_not_started_are_started_once_by_the_next_server() {
+    let Some(mut server) = server() else { return };
+    for _ in 0..3 {
+        let ids: Vec<_> = (0..16).map(|_| server.detach("echo ran")).collect();
+        server.crash();
+        server.restart();
+        for id in ids {
+            let record = server.ended(&id);
+            assert_eq!(record["status"], "SUCCEEDED", "{record}");
+            assert_eq!(stdout(&server.run(&["logs", &id])), "ran\n");
+        }
+    }
 }

@@ -144,6 +144,11 @@ impl Server {
         child.wait().unwrap();
     }
 
+    /// The next one has processes.
+    pub(crate) fn without_engine(&mut self) {
+        self.engine = None;
+    }
+
     /// On the port it had.
     pub(crate) fn restart(&mut self) {
         let listen = self.endpoint.strip_prefix("http://").unwrap().to_owned();

@@ -18,6 +18,7 @@ mod audit;
 mod crash;
 mod docker;
 mod drain;
+mod engine_away;
 mod harness;
 mod hints;
 mod http;

@@ -1,6 +1,7 @@
 //! Keys and settings that somebody has are not lost, and what has no effect is refused.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Output, Stdio};
 
 use crate::harness::{KEY, Server, processes_with, runvoy, stderr, stdout};
@@ -146,4 +147,43 @@ fn a_marker_that_was_only_inherited_keeps_no_key_in_sight() {
         assert_eq!(name, "runvoy\n");
         assert_eq!(who.status.code(), Some(0), "{}", stderr(&who));
     }
+}
+
+#[test]
+fn a_server_that_may_not_listen_there_looks_after_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    // With an agent that does nothing, what is accepted stays half started.
+    let idle = home.join("idle");
+    std::fs::write(&idle, "#!/bin/sh\nexit 0\n").unwrap();
+    std::fs::set_permissions(&idle, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let serve = |listen: &str| {
+        let mut serve = runvoy(home);
+        serve.args(["local", "serve", "--executor", "process", "--data-dir", "data", "--listen", listen]);
+        serve
+    };
+    let mut first = serve("127.0.0.1:0");
+    first.env("RUNVOY_AGENT", &idle).env("RUNVOY_ADMIN_API_KEY", KEY).stdout(Stdio::piped());
+    let mut child = first.stderr(Stdio::null()).spawn().unwrap();
+    let mut endpoint = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut endpoint).unwrap();
+    let serving = Serving { child, endpoint: endpoint.trim().to_owned() };
+    for _ in 0..8 {
+        let mut client = runvoy(home);
+        client.env("RUNVOY_API_ENDPOINT", &serving.endpoint).env("RUNVOY_API_KEY", KEY);
+        let detached = client.args(["run", "--detach", "--", "echo ran >> \"$HOME/ran\""]).output().unwrap();
+        assert_eq!(detached.status.code(), Some(0), "{}", stderr(&detached));
+    }
+    drop(serving);
+    let refused = serve("0.0.0.0:0").output().unwrap();
+    assert_eq!(refused.status.code(), Some(78), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("--allow-unsandboxed"), "{}", stderr(&refused));
+    let database = home.join("data/runvoy.db");
+    let count = "select count(*) from audit_events where event like '%\"load_policies\"%'";
+    let counted = std::process::Command::new("sqlite3").arg(&database).arg(count).output().unwrap();
+    assert_eq!(stdout(&counted), "1\n", "the first server alone: {}", stderr(&counted));
+    let states = "select distinct status from executions";
+    let states = std::process::Command::new("sqlite3").arg(&database).arg(states).output().unwrap();
+    assert_eq!(stdout(&states), "STARTING\n", "{}", stderr(&states));
+    assert!(!home.join("ran").exists(), "a command ran");
 }

@@ -123,7 +123,7 @@ pub struct StatusData {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "http", schema(value_type = Option<String>))]
     pub status_reason: Option<Reason>,
-    /// What refines the status: `pulling`, `workspace`, `command`.
+    /// What refines the status: `pulling`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// How far it is in that phase, for people.

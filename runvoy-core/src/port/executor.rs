@@ -177,15 +177,11 @@ pub struct Progress {
     pub detail: Option<String>,
 }
 
-/// What refines STARTING and RUNNING.
+/// What refines STARTING.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Its image is being fetched.
     Pulling,
-    /// Its workspace is being prepared.
-    Workspace,
-    /// Its command runs.
-    Command,
 }
 
 impl Phase {
@@ -193,8 +189,6 @@ impl Phase {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pulling => "pulling",
-            Self::Workspace => "workspace",
-            Self::Command => "command",
         }
     }
 }

@@ -14,6 +14,9 @@ use crate::port::{Action, AuditEvent, AuditKind, ImageRegistry, Resource};
 
 /// What is said where there is no registry.
 const NO_REGISTRY: &str = "this server has no image registry";
+/// What is said where there is no default.
+pub(super) const NO_DEFAULT: &str =
+    "is required: there is no default image; `runvoy images register IMAGE --set-default` makes one";
 
 impl Runvoy {
     /// Every image, by id.
@@ -111,10 +114,7 @@ impl Runvoy {
                 "image",
                 format!("`{text}` is not registered; `runvoy images list` shows what is, `runvoy images register` adds it"),
             ),
-            None => Error::invalid(
-                "image",
-                "is required: there is no default image; `runvoy images register IMAGE --set-default` makes one",
-            ),
+            None => Error::invalid("image", NO_DEFAULT),
         })
     }
 
@@ -192,42 +192,46 @@ impl Runvoy {
     }
 }
 
-fn not_allowed(image: &Image, network: &str) -> Error {
+fn not_allowed(image: &Image, network: &str) -> String {
     let (id, networks) = (&image.id, &image.manner.networks);
     let allowed = if networks.is_empty() {
         "the executor's own network alone".to_owned()
     } else {
         format!("one of these: {}", networks.join(", "))
     };
-    let message = format!(
+    format!(
         "`{}` may be in {allowed}; `runvoy images update {id} --network {network}` allows `{network}` instead",
         image.image
-    );
-    Error::invalid("network", message)
+    )
 }
 
-/// Puts the image of a run, and what is registered of it, into the run's request.
-pub(crate) fn settle(start: &mut StartRequest, image: &Image, network: Option<String>) -> Result<(), Error> {
+/// Puts the image of a run, and what is registered of it, into the run's request. It may be in the network that was
+/// asked for: see [`check_network`].
+pub(super) fn settle(start: &mut StartRequest, image: &Image, network: Option<String>) {
     let ImageSettings { cpu, memory, platform, .. } = &image.settings;
     let ImageManner { user, stop_signal, networks, read_only } = &image.manner;
     let limit = |value: u64| (value > 0).then_some(value);
-    let network = match network {
-        Some(name) if !networks.contains(&name) => return Err(not_allowed(image, &name)),
-        named => named.or_else(|| networks.first().cloned()),
-    };
+    start.asked.network.clone_from(&network);
     start.container = Container {
         image: Some(image.image.clone()),
         cpu: start.container.cpu.or_else(|| limit(*cpu)),
         memory: start.container.memory.or_else(|| limit(*memory)),
         platform: platform.as_ref().map(ToString::to_string),
         user: user.clone(),
-        network,
+        network: network.or_else(|| networks.first().cloned()),
         read_only: *read_only,
     };
     start.stop_signal = start.stop_signal.take().or_else(|| stop_signal.clone());
     start.asked.image = Some(image.image.clone());
     start.asked.image_owners.clone_from(&image.owned_by);
-    Ok(())
+}
+
+/// Whether an image may be in a network that was asked for; if not, why.
+pub(super) fn check_network(image: &Image, network: Option<&String>) -> Result<(), String> {
+    match network {
+        Some(name) if !image.manner.networks.contains(name) => Err(not_allowed(image, name)),
+        _ => Ok(()),
+    }
 }
 
 fn of_name(name: &str) -> Resource<'_> {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::access::what_a_run_uses;
+use super::stored::Stored;
 use super::{Error, Runvoy};
 use crate::execution::{Execution, LockUse, Patch, StartRequest};
 use crate::id::{ExecutionId, LockName};
@@ -42,8 +43,12 @@ pub(crate) enum Authorized {
 
 /// Whether somebody may still run what they asked for when their turn comes.
 enum Verdict {
-    Allowed,
-    Denied { why: String, policy: Option<String> },
+    /// With what it starts, where that was looked for.
+    Allowed(Option<Box<StartRequest>>),
+    Denied {
+        why: String,
+        policy: Option<String>,
+    },
 }
 
 impl Runvoy {
@@ -118,16 +123,10 @@ impl Runvoy {
         let now = self.inner.clock.now();
         let patch = Patch { lock: Some(granted), attempted_at: Some(now), ..Patch::to(Status::Starting) };
         let record = match self.try_transition(record.id, &[Status::Queued], &patch).await? {
-            Transition::Applied(record) => {
-                let request = match request {
-                    Some(request) => Some(*request),
-                    None => self.stored_request(record.id).await?,
-                };
-                match request {
-                    Some(request) => self.start(&record, request).await?,
-                    None => self.get_record(record.id).await?,
-                }
-            }
+            Transition::Applied(record) => match request {
+                Some(request) => self.start(&record, *request).await?,
+                None => self.start_stored(&record).await?,
+            },
             // Somebody else has begun its turn, or it has ended.
             Transition::Refused(record) => *record,
         };
@@ -159,16 +158,16 @@ impl Runvoy {
         let record = self.inner.executions.get(holder.execution).await.map_err(store)?;
         // A lock is asked for after its execution is recorded, so nobody will ever come for this grant.
         let Some(record) = record else { return self.release(name, holder.token).await };
-        let record = match self.decide_again(&record).await? {
+        let (record, request) = match self.decide_again(&record).await? {
             // Somebody else may have begun its turn meanwhile: then it is the holder, and stays it.
             Verdict::Denied { why, policy } => {
                 let patch = self.denied(&record, why, policy);
-                self.end(record.id, &[Status::Queued], &patch).await?
+                (self.end(record.id, &[Status::Queued], &patch).await?, None)
             }
-            Verdict::Allowed => record,
+            Verdict::Allowed(request) => (record, request),
         };
         match record.status {
-            Status::Queued => Ok(self.begin_turn(&record, holder, None).await?.1),
+            Status::Queued => Ok(self.begin_turn(&record, holder, request).await?.1),
             _ if keeps(&record, holder) => Ok(None),
             _ => self.release(name, holder.token).await,
         }
@@ -252,10 +251,11 @@ impl Runvoy {
         }))
     }
 
-    /// Asks again whether somebody who waited may run what they asked for: they, or the policies, may have changed since.
+    /// Asks again whether somebody who waited may run what they asked for: they, the policies, or its image may have
+    /// changed since.
     async fn decide_again(&self, record: &Execution) -> Result<Verdict, Error> {
         if record.status != Status::Queued {
-            return Ok(Verdict::Allowed);
+            return Ok(Verdict::Allowed(None));
         }
         let store = Error::store("the key store");
         let user = self.inner.keys.user(&record.created_by).await.map_err(store)?;
@@ -266,9 +266,12 @@ impl Runvoy {
         if user.key_expires_at.is_some_and(|at| at <= now) {
             return self.deny(record, None, "the key of whoever asked for it has expired").await;
         }
-        // A request that is gone belongs to an execution that has ended.
-        let Some(request) = self.stored_request(record.id).await? else { return Ok(Verdict::Allowed) };
-        let Some(lock) = &record.lock else { return Ok(Verdict::Allowed) };
+        let request = match self.stored(record).await? {
+            Stored::Fit(request) => request,
+            Stored::Unfit(refusal) => return self.deny(record, None, &refusal.message).await,
+            Stored::Gone => return Ok(Verdict::Allowed(None)),
+        };
+        let Some(lock) = &record.lock else { return Ok(Verdict::Allowed(None)) };
         let context = run_context(&record.command, &request, Some(&lock.name), now);
         let principal = Principal { user: &user.email, role: user.role };
         let run = std::iter::once((Action::Run, Resource::System));
@@ -283,7 +286,7 @@ impl Runvoy {
                 return self.deny(record, policy, &why).await;
             }
         }
-        Ok(Verdict::Allowed)
+        Ok(Verdict::Allowed(Some(request)))
     }
 
     async fn deny(&self, record: &Execution, policy: Option<String>, why: &str) -> Result<Verdict, Error> {

@@ -28,6 +28,7 @@ mod run;
 mod secrets;
 mod standing;
 mod start;
+mod stored;
 mod streams;
 mod task_event;
 mod tend;

@@ -289,14 +289,9 @@ impl Runvoy {
         if record.status != Status::Starting {
             return Ok(Mended::Nothing);
         }
-        match self.stored_request(record.id).await? {
-            Some(request) => {
-                let record = self.start(&record, request).await?;
-                let record = self.after_start(record).await;
-                Ok(if record.status.is_terminal() { Mended::GivenUp } else { Mended::Started })
-            }
-            None => Ok(Mended::Nothing),
-        }
+        let record = self.start_stored(&record).await?;
+        let record = self.after_start(record).await;
+        Ok(if record.status.is_terminal() { Mended::GivenUp } else { Mended::Started })
     }
 
     /// Whether a command runs although its agent should have ended it long ago.

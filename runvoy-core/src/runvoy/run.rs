@@ -80,7 +80,10 @@ impl Runvoy {
             return Ok(None);
         }
         let image = self.image_of_run(run.start.asked.image.as_deref()).await?;
-        images::settle(&mut run.start, &image, run.network.take())?;
+        let network = run.network.take();
+        images::check_network(&image, network.as_ref())
+            .map_err(|message| Error::invalid("network", message))?;
+        images::settle(&mut run.start, &image, network);
         Ok(Some(image.id.to_string()))
     }
 
@@ -143,13 +146,10 @@ impl Runvoy {
     async fn finish_start(&self, record: Execution) -> Result<Execution, Error> {
         match record.status {
             Status::Queued => self.take_or_wait(&record, None).await,
-            Status::Starting => match self.stored_request(record.id).await? {
-                Some(request) => {
-                    let record = self.start(&record, request).await?;
-                    Ok(self.after_start(record).await)
-                }
-                None => self.get_record(record.id).await,
-            },
+            Status::Starting => {
+                let record = self.start_stored(&record).await?;
+                Ok(self.after_start(record).await)
+            }
             _ => Ok(record),
         }
     }

@@ -143,10 +143,6 @@ impl Runvoy {
         }
     }
 
-    pub(crate) async fn stored_request(&self, id: ExecutionId) -> Result<Option<StartRequest>, Error> {
-        self.inner.executions.request(id).await.map_err(Error::store("the execution store"))
-    }
-
     fn task(&self, record: &Execution, request: StartRequest) -> StartTask {
         let reserved = [
             ("RUNVOY_COMMAND", record.command.clone()),

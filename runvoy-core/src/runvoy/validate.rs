@@ -29,7 +29,7 @@ pub(crate) struct ValidRun {
     pub(crate) command: String,
     /// The lock it is to hold.
     pub(crate) lock: Option<LockUse>,
-    /// The network it asks for, where the executor has images.
+    /// The network it asks for.
     pub(crate) network: Option<String>,
     /// Hash of the canonical request, before anything is made of it that may change: the image that a name means.
     pub(crate) fingerprint: [u8; 32],
@@ -59,7 +59,7 @@ pub(crate) fn run(request: RunRequest, config: &Config, can: &Capabilities) -> R
         secrets: secrets(&request.secrets)?,
         ..Asked::default()
     };
-    let network = request.network.filter(|network| can.images && !network.is_empty());
+    let network = request.network.filter(|network| !network.is_empty());
     let container = Container {
         cpu: request.cpu.map(|units| within("cpu", "units", units, limits::CPU_UNITS)).transpose()?,
         memory: request.memory.map(|mib| within("memory", "MiB", mib, limits::MEMORY_MIB)).transpose()?,
@@ -195,6 +195,11 @@ fn refuse_unsupported(request: &RunRequest, can: &Capabilities) -> Result<(), Er
             "memory",
             request.memory.is_some() && !can.resources,
             "this server's executor does not limit memory",
+        ),
+        (
+            "network",
+            given(&request.network) && !can.images,
+            "this server's executor gives commands no network of their own",
         ),
     ];
     match lacking.into_iter().find(|(_, asked, _)| *asked) {

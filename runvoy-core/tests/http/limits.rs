@@ -42,6 +42,7 @@ fn bad_runs() -> Vec<(Value, &'static [&'static str])> {
         (json!({"command": "a", "code": "00"}), &["code"]),
         (json!({"command": "a", "cpu": 256}), &["cpu"]),
         (json!({"command": "a", "memory": 512}), &["memory"]),
+        (json!({"command": "a", "network": "none"}), &["network"]),
     ]
 }
 

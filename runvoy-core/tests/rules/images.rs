@@ -1,5 +1,7 @@
 //! What is different where tasks run in images.
 
+use std::time::Duration;
+
 use runvoy_core::api::{Command, MannerRequest, RegisterImageRequest, RunRequest};
 use runvoy_core::execution::Container;
 use runvoy_core::id::IdPrefix;
@@ -242,4 +244,47 @@ async fn a_refused_start_holds_its_lock_no_longer() {
     bench.runvoy.on_task_event(&event).await.unwrap();
     assert_eq!(bench.record(first.id).await.status, Status::Failed);
     assert_eq!(bench.record(second.id).await.status, Status::Starting);
+}
+
+#[tokio::test]
+async fn what_was_accepted_before_there_were_images_runs_in_the_default_one() {
+    let bench = Bench::new().await;
+    let with_lock =
+        || RunRequest { lock: Some("prod".to_owned()), on_lock_held: Some("queue".to_owned()), ..request() };
+    let first = bench.runvoy.run(&bench.caller, with_lock(), None).await.unwrap();
+    let second = bench.runvoy.run(&bench.caller, with_lock(), None).await.unwrap();
+    bench.world.never(first.id);
+    bench.world.set_images();
+    bench.runvoy.register_image(&bench.caller, &register("debian:12")).await.unwrap();
+    // One that was half started, and then the one that waited for it.
+    bench.clock.advance(Duration::from_secs(61));
+    bench.pass().await;
+    let image = |id| bench.world.job(id).container.and_then(|container| container.image);
+    assert_eq!(image(first.id).as_deref(), Some("debian:12"));
+    bench.world.claim(first.id);
+    bench.world.exit(first.id, 0);
+    bench.pass().await;
+    assert_eq!(bench.record(second.id).await.status, Status::Starting);
+    assert_eq!(image(second.id).as_deref(), Some("debian:12"));
+}
+
+#[tokio::test]
+async fn what_was_accepted_before_there_were_images_needs_a_default_one() {
+    let bench = Bench::new().await;
+    let id = bench.run().await.id;
+    bench.world.never(id);
+    bench.world.set_images();
+    bench.clock.advance(Duration::from_secs(61));
+    bench.pass().await;
+    let record = bench.record(id).await;
+    assert_eq!(record.status_reason, Some(Reason::ImageUnavailable));
+    assert!(record.status_detail.unwrap().contains("--set-default"));
+}
+
+#[tokio::test]
+async fn a_network_that_nobody_gives_is_refused_by_name() {
+    let plain = Bench::new().await;
+    let (field, _) = refused(&plain, RunRequest { network: Some("none".to_owned()), ..request() }).await;
+    assert_eq!(field, "network");
+    assert!(plain.world.ids().is_empty());
 }

@@ -17,6 +17,7 @@ mod fuse;
 mod hang_up;
 mod images;
 mod lives;
+mod locks;
 mod outage;
 mod people;
 mod secrets;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use runvoy_core::api::{Command, RunRequest};
 use runvoy_core::cedar::CedarAuthorizer;
 use runvoy_core::clock::Clock as _;
-use runvoy_core::id::{IdPrefix, RequestId, Role};
+use runvoy_core::id::IdPrefix;
 use runvoy_core::key::ApiKey;
 use runvoy_core::port::{
     AuditKind, AuditLog, ExecutionStore, Executor as _, KeyStore, LockManager, SecretStore, TaskEvent,
-    TaskExit, TaskState, User,
+    TaskExit, TaskState,
 };
 use runvoy_core::state::{Reason, Status};
 use runvoy_core::testing::ManualClock;
@@ -21,6 +21,7 @@ use runvoy_local::memory::{
 };
 use runvoy_task::EndReason;
 
+use super::locks::locked;
 use super::world::World;
 
 /// What a service is made of here, beside logs that stay empty and a registry of its own.
@@ -65,7 +66,7 @@ pub(crate) struct Bench {
     pub(crate) executions: Arc<MemoryExecutionStore>,
     pub(crate) audit: Arc<MemoryAuditLog>,
     pub(crate) keys: Arc<MemoryKeyStore>,
-    locks: Arc<MemoryLockManager>,
+    pub(crate) locks: Arc<MemoryLockManager>,
 }
 
 impl Bench {
@@ -315,105 +316,4 @@ async fn no_secret_shows_in_a_debug_text() {
     let key = ApiKey::generate();
     let shown = format!("{request:?} {key:?} {:?}", key.hash());
     assert!(!shown.contains("find-me") && !shown.contains(key.reveal()), "{shown}");
-}
-
-fn locked(when_held: &str) -> RunRequest {
-    let mut request = RunRequest::new(Command::Shell("make".to_owned()));
-    request.lock = Some("prod".to_owned());
-    request.on_lock_held = Some(when_held.to_owned());
-    request.max_wait = Some(600);
-    request
-}
-
-#[tokio::test]
-async fn the_next_in_line_starts_when_the_holder_has_ended() {
-    let bench = Bench::new().await;
-    let ask = async |when_held| bench.runvoy.run(&bench.caller, locked(when_held), None).await;
-    let first = ask("fail").await.unwrap();
-    let second = ask("queue").await.unwrap();
-    let third = ask("queue").await.unwrap();
-    assert_eq!(
-        (first.status, second.status, third.status),
-        (Status::Starting, Status::Queued, Status::Queued)
-    );
-    assert!(matches!(ask("fail").await, Err(Error::LockHeld { .. })));
-    let place = bench.runvoy.waiting(&third).await.unwrap().unwrap();
-    assert_eq!((place.position, place.holder.unwrap().execution), (2, first.id));
-
-    for (ended, next, token) in [(first.id, second.id, 2), (second.id, third.id, 3)] {
-        bench.world.claim(ended);
-        bench.world.exit(ended, 1);
-        let event = TaskEvent { id: ended, state: bench.world.state(ended) };
-        bench.runvoy.on_task_event(&event).await.unwrap();
-        let next = bench.record(next).await;
-        assert_eq!((next.status, next.lock.unwrap().token), (Status::Starting, Some(token)));
-    }
-}
-
-#[tokio::test]
-async fn who_may_no_longer_run_passes_the_lock_on() {
-    let bench = Bench::new().await;
-    let dev = ApiKey::generate();
-    let user =
-        User::new("dev@acme.test".parse().unwrap(), Role::Developer, bench.clock.now(), RequestId::random());
-    bench.keys.insert(user.clone(), dev.hash()).await.unwrap();
-    let theirs = bench.runvoy.authenticate(Some(dev.reveal()), RequestContext::internal()).await.unwrap();
-    let holder = bench.runvoy.run(&bench.caller, locked("fail"), None).await.unwrap();
-    let revoked = bench.runvoy.run(&theirs, locked("queue"), None).await.unwrap();
-    let last = bench.runvoy.run(&bench.caller, locked("queue"), None).await.unwrap();
-    bench.keys.revoke(&user.email, RequestId::random()).await.unwrap();
-
-    bench.runvoy.kill(&bench.caller, &IdPrefix::from(holder.id), None).await.unwrap();
-    let revoked = bench.record(revoked.id).await;
-    assert_eq!((revoked.status, revoked.status_reason), (Status::Failed, Some(Reason::Denied)));
-    assert_eq!(bench.world.job(revoked.id).pending, 0, "it never got a task");
-    assert_eq!(bench.record(last.id).await.status, Status::Starting);
-}
-
-#[tokio::test]
-async fn nobody_waits_longer_than_they_said() {
-    let bench = Bench::new().await;
-    let holder = bench.runvoy.run(&bench.caller, locked("fail"), None).await.unwrap();
-    bench.world.claim(holder.id);
-    let waiter = bench.runvoy.run(&bench.caller, locked("queue"), None).await.unwrap();
-    bench.clock.advance(Duration::from_secs(599));
-    bench.pass().await;
-    assert_eq!(bench.record(waiter.id).await.status, Status::Queued);
-    bench.clock.advance(Duration::from_secs(2));
-    bench.pass().await;
-    let waiter = bench.record(waiter.id).await;
-    assert_eq!((waiter.status, waiter.status_reason), (Status::Failed, Some(Reason::QueueTimeout)));
-    assert!(waiter.status_detail.unwrap().contains("600 s"));
-    let full = bench.locks.show(&"prod".parse().unwrap()).await.unwrap();
-    assert!(full.waiters.is_empty());
-}
-
-#[tokio::test]
-async fn whoever_waited_long_has_as_long_to_start_as_anybody() {
-    let bench = Bench::new().await;
-    let holder = bench.runvoy.run(&bench.caller, locked("fail"), None).await.unwrap();
-    bench.world.claim(holder.id);
-    let patient = RunRequest { max_wait: Some(3600), ..locked("queue") };
-    let waiter = bench.runvoy.run(&bench.caller, patient, None).await.unwrap().id;
-    bench.pass().await;
-    bench.clock.advance(Duration::from_mins(40));
-    bench.world.exit(holder.id, 0);
-    bench.pass().await;
-    assert_eq!(bench.record(waiter).await.status, Status::Starting);
-    bench.pass().await;
-    bench.world.claim(waiter);
-    assert_eq!(bench.world.job(waiter).runs, 1, "its gate is open");
-    bench.pass().await;
-    assert_eq!(bench.record(waiter).await.status, Status::Running);
-}
-
-#[tokio::test]
-async fn a_line_has_a_length() {
-    let bench = Bench::new().await;
-    let ask = async |when_held| bench.runvoy.run(&bench.caller, locked(when_held), None).await;
-    ask("fail").await.unwrap();
-    for _ in 0..runvoy_core::limits::QUEUE_DEPTH {
-        ask("queue").await.unwrap();
-    }
-    assert!(matches!(ask("queue").await, Err(Error::QueueFull { depth: 100, .. })));
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use runvoy_core::clock::Clock as _;
-use runvoy_core::execution::TaskHandle;
+use runvoy_core::execution::{Container, TaskHandle};
 use runvoy_core::gate::StartGate;
 use runvoy_core::id::ExecutionId;
 use runvoy_core::port::{
@@ -28,6 +28,8 @@ pub(crate) struct Job {
     pub(crate) running: bool,
     stopping: bool,
     exit: Option<TaskExit>,
+    /// What it was last started in.
+    pub(crate) container: Option<Container>,
     /// How often the command was run.
     pub(crate) runs: u32,
     /// What each task was started with: secrets by variable, and what is to be masked.
@@ -160,6 +162,7 @@ impl Executor for World {
         let mut jobs = self.jobs();
         let job = jobs.entry(task.id).or_default();
         job.pending += 1;
+        job.container = Some(task.request.container.clone());
         job.given.push((task.secrets.clone(), task.mask.clone()));
         Ok(Some(TaskHandle(format!("task of {}", task.id))))
     }

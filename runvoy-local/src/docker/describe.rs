@@ -1,4 +1,6 @@
-//! What became of tasks: by their directories first, by the engine where only that can know.
+//! What became of tasks: by the server's own notes first, by the engine where only that can know.
+//!
+//! No file that a container can write to is believed without one of them.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,27 +9,27 @@ use std::sync::Arc;
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use jiff::Timestamp;
-use nix::errno::Errno;
 use runvoy_core::id::ExecutionId;
-use runvoy_core::port::{ExecutorError, TaskExit, TaskState};
+use runvoy_core::port::{ExecutorError, TaskState};
 use runvoy_task::{Gate, GateState};
 
 use super::Shared;
-use super::container::{self, LABEL_EXECUTION};
+use super::container::LABEL_EXECUTION;
 use super::engine::Life;
-use super::note::Note;
+use super::word::{self, Word};
 use crate::task_dir::layout::execution_dir;
+use crate::task_dir::note::{Note, Over, Told};
 use crate::task_dir::{blocking, end, gate};
 
-/// What a directory tells.
+/// What the notes tell.
 pub(super) enum Found {
     /// All there is to know.
     State(TaskState),
-    /// The command was claimed, and the engine knows whether it still runs.
-    Claimed { started_at: Timestamp, image_digest: Option<String> },
+    /// A container was told the command, and the engine knows whether it still runs.
+    Claimed { started_at: Timestamp, told: Box<Told> },
 }
 
-/// Looks into a directory. What cannot be read is unknown.
+/// Looks at the notes of an execution. What cannot be read is unknown.
 pub(super) fn look(dir: &Path, id: ExecutionId) -> Found {
     try_look(dir).unwrap_or_else(|error| {
         tracing::warn!(execution.id = %id, %error, "a task could not be looked at");
@@ -36,45 +38,30 @@ pub(super) fn look(dir: &Path, id: ExecutionId) -> Found {
 }
 
 fn try_look(dir: &Path) -> io::Result<Found> {
-    let note = Note::read(dir)?;
-    let image_digest = note.as_ref().map(|note| note.image_digest.clone());
-    // What is not readable there is the command's own doing: as good as nothing.
-    if let Some(mut exit) = own(end::exit(dir))? {
-        exit.image_digest = image_digest;
-        return Ok(Found::State(TaskState::Exited(Box::new(exit))));
-    }
-    let claimed = |at_ms| Found::Claimed { started_at: end::time(at_ms), image_digest: image_digest.clone() };
-    if let Some(at_ms) = note.as_ref().and_then(|note| note.claimed_at_ms) {
-        return Ok(claimed(at_ms));
-    }
-    match (own(gate::read(dir))?, note) {
-        (Some(Gate { state: GateState::Revoked, .. }), _) => Ok(Found::State(TaskState::Gone)),
-        (Some(gate), Some(note)) => {
-            Note { claimed_at_ms: Some(gate.at_ms), ..note }.write(dir)?;
-            Ok(claimed(gate.at_ms))
+    let note = match Note::read(dir)? {
+        Some(Note::Told(told)) => {
+            return Ok(match &told.over {
+                Some(over) => Found::State(exited(dir, &told, over)?),
+                None => Found::Claimed { started_at: end::time(told.at_ms), told: Box::new(told) },
+            });
         }
+        note => note,
+    };
+    // No container was told anything: nobody but agents and servers was ever in the directory.
+    Ok(Found::State(match gate::read(dir)? {
+        Some(Gate { state: GateState::Revoked, .. }) => TaskState::Gone,
         // Another executor's.
-        (Some(_), None) => Ok(Found::State(TaskState::Unknown)),
+        Some(_) => TaskState::Unknown,
+        // Not all is done yet that a revoke does.
+        None if note.is_some() => TaskState::Pending,
         // Without a directory nothing was started here. With one, a container may be on its way to the gate.
-        (None, _) => Ok(Found::State(if dir.try_exists()? { TaskState::Pending } else { TaskState::Gone })),
-    }
+        None if dir.try_exists()? => TaskState::Pending,
+        None => TaskState::Gone,
+    }))
 }
 
-/// A file that a command spoilt is no error of the disk.
-fn own<T>(read: io::Result<Option<T>>) -> io::Result<Option<T>> {
-    match read {
-        Err(error) if error.kind() == io::ErrorKind::Other || is_no_file(&error) => {
-            tracing::warn!(%error, "a file of a command was tampered with");
-            Ok(None)
-        }
-        other => other,
-    }
-}
-
-/// A link, or what cannot be opened like a file.
-fn is_no_file(error: &io::Error) -> bool {
-    let codes = [Errno::ELOOP, Errno::ENXIO, Errno::ENOTDIR, Errno::EISDIR];
-    codes.iter().any(|code| error.raw_os_error() == Some(*code as i32))
+fn exited(dir: &Path, told: &Told, over: &Over) -> io::Result<TaskState> {
+    Ok(TaskState::Exited(Box::new(end::of_container(dir, told, over)?)))
 }
 
 /// Tells what became of tasks, in the order asked.
@@ -83,30 +70,28 @@ pub(super) async fn describe(
     ids: &[ExecutionId],
 ) -> Result<Vec<TaskState>, ExecutorError> {
     let found = look_at(shared, ids.to_vec()).await?;
-    let claimed: Vec<ExecutionId> =
-        found.iter().filter(|(_, found)| matches!(found, Found::Claimed { .. })).map(|(id, _)| *id).collect();
-    let lives = lives(shared, &claimed).await;
-    let over: Vec<ExecutionId> = claimed
-        .into_iter()
-        .filter(|id| lives.as_ref().is_some_and(|lives| lives.get(id).is_none_or(|life| *life == Life::Over)))
+    let told: Vec<(ExecutionId, Told)> = found
+        .iter()
+        .filter_map(|(id, found)| match found {
+            Found::Claimed { told, .. } => Some((*id, Told::clone(told))),
+            Found::State(_) => None,
+        })
         .collect();
-    // It may have written its end record and ended since that was looked for.
-    let again: HashMap<_, _> = look_at(shared, over).await?.into_iter().collect();
-    let state = |(id, found)| match (found, again.get(&id), lives.is_some()) {
-        (Found::State(TaskState::Pending), _, _) => match shared.jobs.refusal(id) {
+    let words = word::ask(shared, &told).await;
+    let ended = settle(shared, told, &words).await?;
+    let state = |(id, found)| match found {
+        Found::State(TaskState::Pending) => match shared.jobs.refusal(id) {
             Some(refusal) => TaskState::Refused(Box::new(refusal)),
             None => TaskState::Pending,
         },
-        (Found::State(state), _, _) => state,
-        (Found::Claimed { .. }, Some(Found::State(state)), _) => state.clone(),
-        (Found::Claimed { started_at, image_digest }, Some(Found::Claimed { .. }), _) => {
-            let lost = TaskExit { image_digest, ..end::lost(started_at, shared.clock.now()) };
-            TaskState::Exited(Box::new(lost))
-        }
-        (Found::Claimed { .. }, None, false) => TaskState::Unknown,
-        (Found::Claimed { started_at, image_digest }, None, true) => {
-            TaskState::Running { started_at, handle: None, image_digest }
-        }
+        Found::State(state) => state,
+        Found::Claimed { started_at, told } => match (words.get(&id), ended.get(&id)) {
+            (Some(Word::Runs), _) => {
+                TaskState::Running { started_at, handle: None, image_digest: told.image_digest }
+            }
+            (Some(Word::Over(_)), Some(state)) => state.clone(),
+            _ => TaskState::Unknown,
+        },
     };
     let states: Vec<(ExecutionId, TaskState)> =
         found.into_iter().map(|(id, found)| (id, state((id, found)))).collect();
@@ -114,6 +99,7 @@ pub(super) async fn describe(
         if matches!(state, TaskState::Exited(_) | TaskState::Gone) {
             shared.stops.forget(*id);
             shared.jobs.forget(*id);
+            shared.deaths.forget(*id);
         }
     }
     Ok(states.into_iter().map(|(_, state)| state).collect())
@@ -131,20 +117,44 @@ async fn look_at(
         .await
 }
 
-/// Which containers live, of those that exist; `None` where the engine did not say.
-async fn lives(shared: &Shared, ids: &[ExecutionId]) -> Option<HashMap<ExecutionId, Life>> {
-    let asked = match ids {
-        [] => return Some(HashMap::new()),
-        [id] => shared
-            .engine
-            .life(&container::name(*id))
-            .await
-            .map(|life| life.map(|life| (*id, life)).into_iter().collect()),
-        _ => shared.engine.list(container::label(&shared.root)).await.map(|containers| {
-            containers.iter().filter_map(|found| Some((execution(found)?, life(found)))).collect()
-        }),
-    };
-    asked.inspect_err(|error| tracing::warn!(%error, "tasks could not be looked at")).ok()
+/// Notes which containers are over, and how they ended.
+async fn settle(
+    shared: &Arc<Shared>,
+    told: Vec<(ExecutionId, Told)>,
+    words: &HashMap<ExecutionId, Word>,
+) -> Result<HashMap<ExecutionId, TaskState>, ExecutorError> {
+    let over: Vec<_> = told
+        .into_iter()
+        .filter_map(|(id, told)| match words.get(&id)? {
+            Word::Over(exit_code) => Some((id, told, *exit_code)),
+            Word::Runs => None,
+        })
+        .collect();
+    if over.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let shared = Arc::clone(shared);
+    blocking(move || {
+        let ended = over.into_iter().map(|(id, told, exit_code)| {
+            let over = Over { at_ms: shared.now_ms(), exit_code };
+            let state = ended(&execution_dir(&shared.root, id), told, over).unwrap_or_else(|error| {
+                tracing::warn!(execution.id = %id, %error, "how a task ended could not be looked at");
+                TaskState::Unknown
+            });
+            (id, state)
+        });
+        Ok(ended.collect())
+    })
+    .await
+}
+
+fn ended(dir: &Path, told: Told, over: Over) -> io::Result<TaskState> {
+    let is_spoilt = told.container.is_none();
+    if is_spoilt && matches!(gate::read(dir), Ok(Some(Gate { state: GateState::Revoked, .. }))) {
+        return Ok(TaskState::Gone);
+    }
+    let told = told.end(dir, over)?;
+    exited(dir, &told, told.over.as_ref().unwrap_or(&over))
 }
 
 /// Whose container it is.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::models::{
@@ -14,7 +15,9 @@ use bollard::query_parameters::{
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use bytes::Bytes;
-use futures_util::stream::{BoxStream, Stream, StreamExt as _};
+use futures_util::future::TryFutureExt as _;
+use futures_util::stream::{BoxStream, Stream, StreamExt as _, TryStreamExt as _};
+use tokio::sync::OnceCell;
 
 use super::error::EngineError;
 
@@ -26,10 +29,11 @@ const SLOW: Duration = Duration::from_mins(2);
 /// Where an engine listens unless somebody says otherwise.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
-/// A connection to one engine.
+/// The way to one engine.
 #[derive(Clone)]
 pub(super) struct Engine {
-    docker: Docker,
+    /// In a language that both know, once the engine has said which it knows.
+    agreed: Arc<OnceCell<Docker>>,
     host: String,
 }
 
@@ -47,19 +51,27 @@ pub(super) enum Life {
 type Answer<T> = Result<T, EngineError>;
 
 impl Engine {
-    /// Finds the engine at `unix://…` or `tcp://…`, and agrees with it on a version of its API.
-    pub(super) async fn connect(host: &str) -> Answer<Self> {
-        let seconds = SLOW.as_secs();
-        let docker = if host.starts_with("unix://") {
-            Docker::connect_with_unix(host, seconds, API_DEFAULT_VERSION)
-        } else if host.starts_with("tcp://") || host.starts_with("http://") {
-            Docker::connect_with_http(host, seconds, API_DEFAULT_VERSION)
-        } else {
+    /// The engine at `unix://…` or `tcp://…`, whether it answers or not.
+    pub(super) fn new(host: &str) -> Answer<Self> {
+        if !["unix://", "tcp://", "http://"].iter().any(|scheme| host.starts_with(scheme)) {
             return Err(EngineError::Address(host.to_owned()));
+        }
+        Ok(Self { agreed: Arc::default(), host: host.to_owned() })
+    }
+
+    /// Finds it, and agrees with it on a version of its API, unless that is done.
+    async fn docker(&self) -> Answer<&Docker> {
+        let agree = || async {
+            let seconds = SLOW.as_secs();
+            let docker = if self.host.starts_with("unix://") {
+                Docker::connect_with_unix(&self.host, seconds, API_DEFAULT_VERSION)
+            } else {
+                Docker::connect_with_http(&self.host, seconds, API_DEFAULT_VERSION)
+            };
+            let docker = docker.map_err(|error| EngineError::new(&self.host, error))?;
+            within(&self.host, QUICK, docker.negotiate_version()).await
         };
-        let docker = docker.map_err(|error| EngineError::new(host, error))?;
-        let docker = within(host, QUICK, docker.negotiate_version()).await?;
-        Ok(Self { docker, host: host.to_owned() })
+        self.agreed.get_or_try_init(agree).await
     }
 
     /// Where it listens.
@@ -68,16 +80,16 @@ impl Engine {
     }
 
     pub(super) async fn ping(&self) -> Answer<()> {
-        within(&self.host, QUICK, self.docker.ping()).await.map(drop)
+        within(&self.host, QUICK, self.docker().await?.ping()).await.map(drop)
     }
 
     pub(super) async fn info(&self) -> Answer<SystemInfo> {
-        within(&self.host, QUICK, self.docker.info()).await
+        within(&self.host, QUICK, self.docker().await?.info()).await
     }
 
     /// An image that it has.
     pub(super) async fn image(&self, reference: &str) -> Answer<Option<ImageInspect>> {
-        found(within(&self.host, QUICK, self.docker.inspect_image(reference)).await)
+        found(within(&self.host, QUICK, self.docker().await?.inspect_image(reference)).await)
     }
 
     /// Fetches an image; the stream tells how far it is, and fails where the fetching does.
@@ -91,7 +103,7 @@ impl Engine {
             platform: platform.unwrap_or_default().to_owned(),
             ..CreateImageOptions::default()
         };
-        self.told(self.docker.create_image(Some(options), None, None))
+        self.told(move |docker| docker.create_image(Some(options), None, None))
     }
 
     /// Makes an image out of an archive of its files.
@@ -102,7 +114,7 @@ impl Engine {
             ..CreateImageOptions::default()
         };
         let body = bollard::body_full(archive);
-        let mut told = self.told(self.docker.create_image(Some(options), Some(body), None));
+        let mut told = self.told(move |docker| docker.create_image(Some(options), Some(body), None));
         while let Some(told) = told.next().await {
             told?;
         }
@@ -111,25 +123,28 @@ impl Engine {
 
     pub(super) async fn remove_image(&self, name: &str) -> Answer<()> {
         let options = RemoveImageOptions { force: true, ..RemoveImageOptions::default() };
-        found(within(&self.host, QUICK, self.docker.remove_image(name, Some(options), None)).await).map(drop)
+        found(within(&self.host, QUICK, self.docker().await?.remove_image(name, Some(options), None)).await)
+            .map(drop)
     }
 
+    /// Makes a container. What the engine calls it.
     pub(super) async fn create(
         &self,
         name: &str,
         platform: Option<&str>,
         body: ContainerCreateBody,
-    ) -> Answer<()> {
+    ) -> Answer<String> {
         let options = CreateContainerOptions {
             name: Some(name.to_owned()),
             platform: platform.unwrap_or_default().to_owned(),
         };
-        within(&self.host, SLOW, self.docker.create_container(Some(options), body)).await.map(drop)
+        let made = within(&self.host, SLOW, self.docker().await?.create_container(Some(options), body)).await;
+        made.map(|made| made.id)
     }
 
     /// Starts a container; one that runs already is no error.
     pub(super) async fn start(&self, name: &str) -> Answer<()> {
-        match within(&self.host, SLOW, self.docker.start_container(name, None)).await {
+        match within(&self.host, SLOW, self.docker().await?.start_container(name, None)).await {
             Err(EngineError::Said { status: 304, .. }) => Ok(()),
             other => other,
         }
@@ -137,9 +152,20 @@ impl Engine {
 
     /// Kills and removes a container with what is its own; one that is not there is no error.
     pub(super) async fn remove(&self, name: &str) -> Answer<()> {
-        let options = RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
-        match found(within(&self.host, SLOW, self.docker.remove_container(name, Some(options))).await) {
-            // Somebody else is at it.
+        self.remove_with(name, true).await
+    }
+
+    /// Removes a container that does not run, with what is its own; one that runs, or is not there, is no error.
+    pub(super) async fn remove_dead(&self, name: &str) -> Answer<()> {
+        self.remove_with(name, false).await
+    }
+
+    async fn remove_with(&self, name: &str, force: bool) -> Answer<()> {
+        let options = RemoveContainerOptions { force, v: true, ..RemoveContainerOptions::default() };
+        match found(
+            within(&self.host, SLOW, self.docker().await?.remove_container(name, Some(options))).await,
+        ) {
+            // Somebody else is at it, or it runs.
             Err(EngineError::Said { status: 409, .. }) => Ok(()),
             other => other.map(drop),
         }
@@ -148,7 +174,8 @@ impl Engine {
     /// Signals a container's first process; one that does not run is no error.
     pub(super) async fn kill(&self, name: &str, signal: &str) -> Answer<()> {
         let options = KillContainerOptions { signal: signal.to_owned() };
-        match found(within(&self.host, QUICK, self.docker.kill_container(name, Some(options))).await) {
+        match found(within(&self.host, QUICK, self.docker().await?.kill_container(name, Some(options))).await)
+        {
             Err(EngineError::Said { status: 409, .. }) => Ok(()),
             other => other.map(drop),
         }
@@ -156,9 +183,14 @@ impl Engine {
 
     /// Whether a container lives; `None` where there is none of that name.
     pub(super) async fn life(&self, name: &str) -> Answer<Option<Life>> {
-        let inspected = self.docker.inspect_container(name, None::<InspectContainerOptions>);
+        Ok(self.container(name).await?.map(|(_, life)| life))
+    }
+
+    /// What the engine calls a container, and whether it lives; `None` where there is none of that name.
+    pub(super) async fn container(&self, name: &str) -> Answer<Option<(String, Life)>> {
+        let inspected = self.docker().await?.inspect_container(name, None::<InspectContainerOptions>);
         let Some(container) = found(within(&self.host, QUICK, inspected).await)? else { return Ok(None) };
-        Ok(Some(match container.state.and_then(|state| state.status) {
+        let life = match container.state.and_then(|state| state.status) {
             Some(ContainerStateStatusEnum::CREATED) => Life::Created,
             Some(
                 ContainerStateStatusEnum::EXITED
@@ -166,7 +198,8 @@ impl Engine {
                 | ContainerStateStatusEnum::REMOVING,
             ) => Life::Over,
             _ => Life::Running,
-        }))
+        };
+        Ok(Some((container.id.unwrap_or_default(), life)))
     }
 
     /// All containers with a label, whatever became of them.
@@ -176,7 +209,7 @@ impl Engine {
             filters: Some(HashMap::from([("label".to_owned(), vec![label])])),
             ..ListContainersOptions::default()
         };
-        within(&self.host, QUICK, self.docker.list_containers(Some(options))).await
+        within(&self.host, QUICK, self.docker().await?.list_containers(Some(options))).await
     }
 
     /// Ends of containers with a label, from now on.
@@ -186,18 +219,30 @@ impl Engine {
             ("event".to_owned(), vec!["die".to_owned(), "destroy".to_owned()]),
             ("label".to_owned(), vec![label]),
         ]);
-        self.told(
-            self.docker.events(Some(EventsOptions { filters: Some(filters), ..EventsOptions::default() })),
-        )
+        let options = EventsOptions { filters: Some(filters), ..EventsOptions::default() };
+        self.told(move |docker| docker.events(Some(options)))
     }
 
-    fn told<T: 'static>(
+    fn told<T: 'static, S>(
         &self,
-        stream: impl Stream<Item = Result<T, bollard::errors::Error>> + Send + 'static,
-    ) -> BoxStream<'static, Answer<T>> {
-        let host = self.host.clone();
-        stream.map(move |told| told.map_err(|error| EngineError::new(&host, error))).boxed()
+        ask: impl FnOnce(&Docker) -> S + Send + 'static,
+    ) -> BoxStream<'static, Answer<T>>
+    where
+        S: Stream<Item = Result<T, bollard::errors::Error>> + Send + 'static,
+    {
+        let engine = self.clone();
+        let asked = async move {
+            let told = ask(engine.docker().await?);
+            Ok(told.map_err(move |error| EngineError::new(&engine.host, error)))
+        };
+        asked.try_flatten_stream().boxed()
     }
+}
+
+/// Tells engines apart, also two of one machine: those have one id, and a directory each.
+pub(super) fn identity(info: &SystemInfo) -> String {
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("{} {}", part(&info.id), part(&info.docker_root_dir))
 }
 
 async fn within<T>(

@@ -7,12 +7,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use runvoy_core::id::ExecutionId;
 use runvoy_core::in_flight::InFlight;
 use runvoy_core::port::{Progress, Refusal};
+use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinSet;
+
+use super::turns::Turns;
 
 /// Owned by the executor: what is under way ends with it, and is begun again by the next one.
 #[derive(Default)]
 pub(super) struct Jobs {
     under_way: InFlight,
+    /// Whoever starts a container, or removes what an earlier start left of it.
+    turns: Turns<ExecutionId>,
     inner: Mutex<Inner>,
 }
 
@@ -34,7 +39,9 @@ impl Jobs {
         inner.progress.remove(&id);
         inner.refused.remove(&id);
         let guard = self.under_way.begin(id);
+        let turn = self.turns.of(id);
         inner.running.spawn(async move {
+            let _turn = turn.lock().await;
             start.await;
             drop(guard);
         });
@@ -66,8 +73,16 @@ impl Jobs {
         self.lock().progress.get(&id).cloned()
     }
 
-    pub(super) fn is_under_way(&self, id: ExecutionId) -> bool {
-        self.under_way.contains(id)
+    /// Keeps starts of a task waiting, unless one is under way.
+    pub(super) fn hold(&self, id: ExecutionId) -> Option<OwnedMutexGuard<()>> {
+        let turn = self.turns.of(id).try_lock_owned().ok()?;
+        // Only now: a start is under way before it waits for its turn.
+        (!self.under_way.contains(id)).then_some(turn)
+    }
+
+    /// Cuts off the starts under way.
+    pub(super) fn abort(&self) {
+        self.lock().running.abort_all();
     }
 
     pub(super) fn refusal(&self, id: ExecutionId) -> Option<Refusal> {

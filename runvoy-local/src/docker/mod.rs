@@ -1,28 +1,31 @@
 //! Commands in containers of a Docker engine, each with an agent as its first process that outlives the server.
 
 mod container;
+mod deaths;
 mod describe;
 mod engine;
 mod error;
 mod hand_over;
 mod image;
 mod jobs;
-mod note;
+mod join;
 mod probe;
 mod pull;
 mod refusal;
 mod start;
 mod stop;
 mod sweep;
+mod turns;
 mod watch;
+mod word;
 
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -40,13 +43,16 @@ use runvoy_task::Network;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use self::deaths::Deaths;
 pub use self::engine::DEFAULT_HOST;
-use self::engine::Engine;
+use self::engine::{Engine, identity};
 use self::jobs::Jobs;
-use self::note::Note;
-use self::pull::Pulls;
+use self::join::Joined;
+pub use self::join::was_used;
+use self::turns::Turns;
 use crate::task_dir::follow::{Follower, Tasks};
 use crate::task_dir::layout;
+use crate::task_dir::note::Note;
 use crate::task_dir::stops::Stops;
 use crate::task_dir::{blocking, gate, space};
 
@@ -113,9 +119,14 @@ struct Shared {
     clock: SharedClock,
     /// Whether containers outlive the engine.
     outlived: AtomicBool,
+    /// Which engine it is.
+    identity: Mutex<String>,
+    deaths: Deaths,
     stops: Stops,
     jobs: Jobs,
-    pulls: Pulls,
+    /// One pull at a time of each image.
+    pulls: Turns<String>,
+    joined: Joined,
     turns: Semaphore,
 }
 
@@ -125,26 +136,47 @@ impl DockerExecutor {
     /// An engine that does not answer is [`ExecutorError::Unavailable`], one that is of no use
     /// [`ExecutorError::Refused`], in words. To be called within a runtime.
     pub async fn connect(config: DockerConfig, clock: SharedClock) -> Result<Self, ExecutorError> {
-        let engine = Engine::connect(&config.host).await?;
-        let shared =
-            Arc::new(Shared::new(engine, config, clock).map_err(|error| ExecutorError::Refused {
-                of: Refused::Start,
-                message: format!("commands cannot be run in containers: {error}"),
-                source: Some(error.into()),
-            })?);
-        let info = shared.engine.info().await?;
-        shared.note_engine(&info);
-        probe::probe(&shared.engine, &info, &shared.root, &shared.agent).await?;
+        let shared = Shared::over(config, clock)?;
+        join::join(&shared).await?;
+        Self::watching(shared, JoinSet::new())
+    }
+
+    /// The same over an engine that does not answer now, for a data directory that [`was_used`] by one: commands wait
+    /// until it does, and has shown that it sees the directory.
+    pub fn connect_later(config: DockerConfig, clock: SharedClock) -> Result<Self, ExecutorError> {
+        let shared = Shared::over(config, clock)?;
+        let mut watching = JoinSet::new();
+        watching.spawn(join::join_later(Arc::clone(&shared)));
+        Self::watching(shared, watching)
+    }
+
+    fn watching(shared: Arc<Shared>, mut watching: JoinSet<()>) -> Result<Self, ExecutorError> {
         let follower = Follower::new(Arc::clone(&shared) as Arc<dyn Tasks>);
         let follower = Arc::new(follower.map_err(ExecutorError::unavailable)?);
-        let mut watching = JoinSet::new();
         watching.spawn(watch::deaths(Arc::clone(&shared), Arc::clone(&follower)));
         watching.spawn(watch::sweeps(Arc::clone(&shared)));
         Ok(Self { shared, follower, _watching: watching })
     }
 }
 
+/// Starts under way have what they belong to in their hands, and would go on for ever.
+impl Drop for DockerExecutor {
+    fn drop(&mut self) {
+        self.shared.jobs.abort();
+    }
+}
+
 impl Shared {
+    fn over(config: DockerConfig, clock: SharedClock) -> Result<Arc<Self>, ExecutorError> {
+        let engine = Engine::new(&config.host)?;
+        let shared = Self::new(engine, config, clock).map_err(|error| ExecutorError::Refused {
+            of: Refused::Start,
+            message: format!("commands cannot be run in containers: {error}"),
+            source: Some(error.into()),
+        })?;
+        Ok(Arc::new(shared))
+    }
+
     fn new(engine: Engine, config: DockerConfig, clock: SharedClock) -> io::Result<Self> {
         if !config.root.try_exists()? {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.root)?;
@@ -164,9 +196,12 @@ impl Shared {
             code: config.code.map(|code| code.canonicalize().unwrap_or(code)),
             clock,
             outlived: AtomicBool::new(false),
+            identity: Mutex::default(),
+            deaths: Deaths::default(),
             stops: Stops::default(),
             jobs: Jobs::default(),
-            pulls: Pulls::default(),
+            pulls: Turns::default(),
+            joined: Joined::default(),
             turns: Semaphore::new(STARTS_AT_ONCE),
         })
     }
@@ -174,6 +209,15 @@ impl Shared {
     /// Takes note of what an engine says of itself.
     fn note_engine(&self, info: &SystemInfo) {
         self.outlived.store(info.live_restore_enabled == Some(true), Ordering::Relaxed);
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity(info);
+    }
+
+    fn identity(&self) -> String {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.now().as_millisecond()).unwrap_or_default()
     }
 
     /// Whether the engine is to remove containers that have ended: also where no server is there to do it. Not one
@@ -182,20 +226,27 @@ impl Shared {
         !self.outlived.load(Ordering::Relaxed)
     }
 
+    /// Sees to it that no container is told the command; then the gate decides, which no command has touched.
     fn revoke(&self, id: ExecutionId) -> io::Result<Claim> {
-        if let Some(note) = Note::read(&layout::execution_dir(&self.root, id))?
-            && note.claimed_at_ms.is_some()
-        {
-            return Ok(Claim::Claimed);
-        }
-        let at_ms = u64::try_from(self.clock.now().as_millisecond()).unwrap_or_default();
-        gate::revoke(&layout::create(&self.root, id, 0o700)?, at_ms)
+        let dir = layout::create(&self.root, id, 0o700)?;
+        let is_revoked = match Note::read(&dir)? {
+            Some(note) => note == Note::Revoked,
+            // A process's: no container is told what another agent has.
+            None if gate::read(&dir)?.is_some() => Note::read(&dir)?.is_none_or(|note| note == Note::Revoked),
+            None => Note::Revoked.decide(&dir)? || Note::read(&dir)? == Some(Note::Revoked),
+        };
+        if is_revoked { gate::revoke(&dir, self.now_ms()) } else { Ok(Claim::Claimed) }
     }
 }
 
 impl Tasks for Shared {
     fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The command can write one while it runs: the engine tells when it is over.
+    fn believes_end_records(&self) -> bool {
+        false
     }
 
     fn look(
@@ -219,6 +270,7 @@ impl Executor for DockerExecutor {
     }
 
     async fn admit(&self) -> Result<(), ExecutorError> {
+        self.shared.joined.admit()?;
         self.shared.engine.ping().await?;
         space::admit(&self.shared.root, self.shared.least_free_disk).await
     }
@@ -228,11 +280,15 @@ impl Executor for DockerExecutor {
         if let Some(refusal) = self.shared.jobs.refusal(id) {
             return Err(ExecutorError::Refused { of: refusal.of, message: refusal.message, source: None });
         }
-        let (shared, grace) = (Arc::clone(&self.shared), task.request.grace);
-        if blocking(move || start::prepare(&shared.root, id, grace)).await? {
+        let shared = Arc::clone(&self.shared);
+        if blocking(move || start::prepare(&shared.root, id)).await? {
             self.follower.follow(id);
-            let run = start::run(Arc::clone(&self.shared), Arc::clone(&self.follower), task.clone());
-            self.shared.jobs.spawn(id, run);
+            let (shared, follower, task) =
+                (Arc::clone(&self.shared), Arc::clone(&self.follower), task.clone());
+            self.shared.jobs.spawn(id, async move {
+                shared.joined.wait().await;
+                start::run(shared, follower, task).await;
+            });
         }
         Ok(None)
     }

@@ -1,11 +1,11 @@
 //! Getting an image: the engine's own, else from its registry, with news of how far it is.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bollard::models::CreateImageInfo;
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use runvoy_core::id::ExecutionId;
 use runvoy_core::port::{Phase, Progress, Refusal, Refused, TaskEvent, TaskState};
 
@@ -19,18 +19,6 @@ use crate::task_dir::follow::Follower;
 const OFTEN: Duration = Duration::from_millis(300);
 /// A registry that says nothing for so long has forgotten us.
 const SILENCE: Duration = Duration::from_mins(5);
-
-/// One lock per image: who comes second finds what the first one fetched.
-#[derive(Default)]
-pub(super) struct Pulls(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
-
-impl Pulls {
-    fn of(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pulls.retain(|_, lock| Arc::strong_count(lock) > 1);
-        Arc::clone(pulls.entry(key.to_owned()).or_default())
-    }
-}
 
 /// A start that may need its image fetched.
 pub(super) struct Wanted<'a> {
@@ -50,7 +38,7 @@ pub(super) async fn image(
     shared: &Shared,
     follower: &Follower,
     wanted: &Wanted<'_>,
-    is_over: impl Fn() -> bool + Send,
+    is_over: impl Fn() -> BoxFuture<'static, bool> + Send,
 ) -> Result<Option<Image>, Trouble> {
     let reference = with_tag(wanted.reference);
     let other = match found(shared, wanted, &reference).await? {
@@ -59,7 +47,8 @@ pub(super) async fn image(
     };
     let mut news = News { shared, follower, id: wanted.id, told: None, layers: BTreeMap::new() };
     news.tell();
-    let lock = shared.pulls.of(&format!("{reference} {}", wanted.platform.unwrap_or_default()));
+    // Who comes second finds what the first one fetched.
+    let lock = shared.pulls.of(format!("{reference} {}", wanted.platform.unwrap_or_default()));
     let turn = lock.lock().await;
     let fetched = match found(shared, wanted, &reference).await?.filter(|image| wanted.fits(image)) {
         Some(image) => Ok(Some(image)),
@@ -78,7 +67,11 @@ async fn found(shared: &Shared, wanted: &Wanted<'_>, reference: &str) -> Result<
 /// What is in the way, and what the engine has of the same name for another platform.
 fn beside(trouble: Trouble, other: Option<&Image>) -> Trouble {
     match (trouble, other) {
-        (Trouble::Refused(Refusal { of: Refused::Image, message }), Some(other)) => {
+        (
+            Trouble::Refused(Refusal { of: Refused::Image, message })
+            | Trouble::Passing(Refusal { of: Refused::Image, message }),
+            Some(other),
+        ) => {
             let message = format!("{message}; the engine has it for {} only", other.platform);
             Trouble::Refused(Refusal { of: Refused::Image, message })
         }
@@ -91,7 +84,7 @@ async fn fetch(
     wanted: &Wanted<'_>,
     reference: &str,
     news: &mut News<'_>,
-    is_over: impl Fn() -> bool + Send,
+    is_over: impl Fn() -> BoxFuture<'static, bool> + Send,
 ) -> Result<Option<Image>, Trouble> {
     let in_words = |error: EngineError| trouble(Step::Pull, wanted.reference, error);
     let mut pulling = shared.engine.pull(reference, wanted.platform);
@@ -111,7 +104,7 @@ async fn fetch(
             Err(_) => {}
         }
         if news.is_due() {
-            if is_over() {
+            if is_over().await {
                 return Ok(None);
             }
             news.tell();

@@ -19,6 +19,8 @@ pub(super) enum Trouble {
     Refused(Refusal),
     /// It could not be this time; the sentence is for when that stays so.
     Failed(String),
+    /// The same, where more is known of what stands in the way.
+    Passing(Refusal),
     /// Nobody answered.
     Silent(String),
 }
@@ -48,6 +50,18 @@ struct Saying {
     any_of: &'static [&'static str],
     of: Refused,
     words: &'static str,
+    lasts: Lasts,
+}
+
+/// Whether what was said will be said again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasts {
+    /// It will.
+    ForGood,
+    /// Perhaps not.
+    PerhapsNot,
+    /// It will where the engine finds fault with what was asked, not with itself.
+    IfAsked,
 }
 
 const ANYWHERE: &[Step] = &[Step::Pull, Step::Create, Step::Start];
@@ -61,12 +75,14 @@ const SAYINGS: &[Saying] = &[
         any_of: &["no space left on device", "disk quota exceeded"],
         of: Refused::Start,
         words: "the engine's disk is full; make room there, with `docker system prune` for example",
+        lasts: Lasts::ForGood,
     },
     Saying {
         steps: ANYWHERE,
         any_of: &["invalid reference format", "invalid repository name", "repository name must be"],
         of: Refused::Image,
         words: "`{image}` is no image's name; write it as NAME:TAG or NAME@DIGEST",
+        lasts: Lasts::ForGood,
     },
     Saying {
         steps: ANYWHERE,
@@ -79,12 +95,14 @@ const SAYINGS: &[Saying] = &[
         ],
         of: Refused::Image,
         words: "there is no `{image}` for the architecture asked for; name an image or a platform that fits ({said})",
+        lasts: Lasts::ForGood,
     },
     Saying {
         steps: PULL,
         any_of: &["toomanyrequests", "rate limit"],
         of: Refused::Image,
         words: "the registry of `{image}` takes no more pulls for now; pull it on the server's machine with a login, or wait",
+        lasts: Lasts::ForGood,
     },
     Saying {
         steps: PULL,
@@ -102,6 +120,7 @@ const SAYINGS: &[Saying] = &[
         ],
         of: Refused::Image,
         words: "the registry of `{image}` cannot be reached by the engine; look at its network, or pull the image there by hand ({said})",
+        lasts: Lasts::PerhapsNot,
     },
     Saying {
         steps: PULL,
@@ -115,60 +134,70 @@ const SAYINGS: &[Saying] = &[
         ],
         of: Refused::Image,
         words: "there is no image `{image}`, or it is private; check the name, or pull it on the server's machine",
+        lasts: Lasts::ForGood,
     },
     Saying {
         steps: PULL,
         any_of: &["unauthorized", "authentication required", "no basic auth", "denied"],
         of: Refused::Image,
         words: "the registry gives `{image}` only to who logs in; pull it on the server's machine",
+        lasts: Lasts::ForGood,
     },
     Saying {
         steps: PULL,
         any_of: &[""],
         of: Refused::Image,
         words: "the image `{image}` cannot be pulled: {said}",
+        lasts: Lasts::ForGood,
     },
     Saying {
         steps: BEGIN,
         any_of: &["range of cpus"],
         of: Refused::Start,
         words: "the engine does not have so much cpu; ask for less with `--cpu` ({said})",
+        lasts: Lasts::ForGood,
     },
     Saying {
         steps: BEGIN,
         any_of: &["minimum memory limit"],
         of: Refused::Start,
         words: "that is too little memory for a container; ask for more with `--memory` ({said})",
+        lasts: Lasts::ForGood,
     },
     Saying {
         steps: BEGIN,
         any_of: &["bind source path does not exist", "mounts denied", "not shared from the host"],
         of: Refused::Start,
         words: "the engine does not see this server's files; run the server where the engine runs ({said})",
+        lasts: Lasts::ForGood,
     },
     Saying {
         steps: BEGIN,
         any_of: &["exec format error"],
         of: Refused::Start,
         words: "the agent is not made for the engine's architecture; point RUNVOY_AGENT at one that is",
+        lasts: Lasts::ForGood,
     },
     Saying {
         steps: BEGIN,
         any_of: &["/.runvoy/agent\": permission denied", "/.runvoy/agent: permission denied"],
         of: Refused::Start,
         words: "the engine may not run the agent, as from a disk mounted noexec; point RUNVOY_AGENT at one it may run",
+        lasts: Lasts::ForGood,
     },
     Saying {
         steps: BEGIN,
         any_of: &["chdir to cwd", "mkdir cwd", "working directory"],
         of: Refused::Start,
         words: "the working directory of `{image}` cannot be entered; mend the image's WORKDIR ({said})",
+        lasts: Lasts::ForGood,
     },
     Saying {
         steps: BEGIN,
         any_of: &["network"],
         of: Refused::Start,
         words: "the engine cannot give the container its network; `docker network ls` shows which there are ({said})",
+        lasts: Lasts::IfAsked,
     },
 ];
 
@@ -178,18 +207,57 @@ fn said(step: Step, image: &str, status: u16, message: &str) -> Trouble {
         // It was there a moment ago: the next attempt pulls it.
         return Trouble::Failed(format!("the image `{image}` was removed while it was needed; run it again"));
     }
+    if step == Step::Start && lower.contains("no such container") {
+        // As above.
+        return Trouble::Failed("its container was removed before it was started; run it again".to_owned());
+    }
+    let lower = without_reference(&lower, image);
     let known = SAYINGS
         .iter()
         .find(|saying| saying.steps.contains(&step) && saying.any_of.iter().any(|text| lower.contains(text)));
     if let Some(saying) = known {
         let message = saying.words.replace("{image}", image).replace("{said}", &short(message));
-        return Trouble::Refused(Refusal { of: saying.of, message });
+        let refusal = Refusal { of: saying.of, message };
+        return match saying.lasts {
+            Lasts::PerhapsNot => Trouble::Passing(refusal),
+            Lasts::IfAsked if status >= 500 => Trouble::Passing(refusal),
+            Lasts::ForGood | Lasts::IfAsked => Trouble::Refused(refusal),
+        };
     }
     let message = format!("the engine does not start it: {}; look at the engine's log", short(message));
     if (400..500).contains(&status) && status != 409 {
         return Trouble::Refused(Refusal { of: Refused::Start, message });
     }
     Trouble::Failed(message)
+}
+
+/// An engine's words, in lower case, without what is only the image's own name: that may be any word.
+fn without_reference(text: &str, image: &str) -> String {
+    let image = image.to_lowercase();
+    let (named, digest) = image.split_once('@').unwrap_or((&image, ""));
+    let (name, tag) = match named.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (named, ""),
+    };
+    let is_host = |first: &str| first == "localhost" || first.contains(['.', ':']);
+    let (host, path) = name.split_once('/').filter(|(first, _)| is_host(first)).unwrap_or(("", name));
+    // The longest first: a part of a word is none.
+    let parts = [image.as_str(), named, name, path, host, digest, tag];
+    parts.into_iter().filter(|part| !part.is_empty()).fold(text.to_owned(), |text, part| without(&text, part))
+}
+
+/// A text without a word, wherever that stands by itself.
+fn without(text: &str, word: &str) -> String {
+    let is_of_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(word) {
+        kept.push_str(before);
+        let is_part = kept.ends_with(is_of_word) || after.starts_with(is_of_word);
+        kept.push_str(if is_part { word } else { "" });
+        rest = after;
+    }
+    kept + rest
 }
 
 /// The engine's words on one line, cut where they become a page.
@@ -309,7 +377,7 @@ mod tests {
     fn the_answers_of_engines_are_told_in_words() {
         for (step, status, said_by_engine, of, words) in ANSWERS {
             match said(*step, "tool:1", *status, said_by_engine) {
-                Trouble::Refused(refusal) => {
+                Trouble::Refused(refusal) | Trouble::Passing(refusal) => {
                     assert_eq!(refusal.of, *of, "{said_by_engine}: {refusal}");
                     assert!(refusal.message.contains(words), "{said_by_engine}: {refusal}");
                 }
@@ -324,9 +392,44 @@ mod tests {
             (Step::Create, 404, "No such image: tool:1"),
             (Step::Start, 500, "context deadline exceeded"),
             (Step::Start, 409, "removal of container is already in progress"),
+            (Step::Start, 404, "No such container: runvoy-0f5ac3"),
+            (
+                Step::Start,
+                500,
+                "failed to create endpoint on network bridge: iptables: resource temporarily unavailable",
+            ),
+            (Step::Create, 503, "network is being set up"),
+            (Step::Pull, 500, "Get \"https://tool/v2/\": dial tcp: i/o timeout"),
+            (Step::Pull, 0, "unexpected EOF"),
         ] {
             let trouble = said(step, "tool:1", status, said_by_engine);
-            assert!(matches!(trouble, Trouble::Failed(_)), "{said_by_engine}: {trouble:?}");
+            let is_tried_again = matches!(trouble, Trouble::Failed(_) | Trouble::Passing(_));
+            assert!(is_tried_again, "{said_by_engine}: {trouble:?}");
         }
+    }
+
+    #[test]
+    fn the_name_of_an_image_says_nothing_of_what_is_wrong_with_it() {
+        for (image, status, said_by_engine) in [
+            (
+                "acme/tls-proxy",
+                404,
+                "pull access denied for acme/tls-proxy, repository does not exist or may require 'docker login'",
+            ),
+            ("acme/tls", 404, "manifest for acme/tls:latest not found: manifest unknown: manifest unknown"),
+            ("timeout:1", 404, "manifest for timeout:1 not found: manifest unknown: manifest unknown"),
+            ("tls.acme.test/a:1", 404, "manifest for tls.acme.test/a:1 not found: manifest unknown"),
+            ("host:5000/a/tls@sha256:01", 404, "manifest for host:5000/a/tls@sha256:01 not found"),
+        ] {
+            match said(Step::Pull, image, status, said_by_engine) {
+                Trouble::Refused(Refusal { of: Refused::Image, message }) => {
+                    assert!(message.starts_with(&format!("there is no image `{image}`")), "{message}");
+                }
+                other => panic!("{image}: {other:?}"),
+            }
+        }
+        // What is wrong has to be seen all the same.
+        let trouble = said(Step::Pull, "acme/tls-proxy", 500, "remote error: tls: handshake failure");
+        assert!(matches!(trouble, Trouble::Passing(_)), "{trouble:?}");
     }
 }

@@ -10,13 +10,12 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::container::{self, LABEL_EXECUTION};
+use super::deaths::DIED;
 use super::{Shared, sweep};
 use crate::task_dir::follow::Follower;
 
 /// Pauses before an engine is asked again that went away, the first and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// The engine's word for the end of a container's processes.
-const DIED: &str = "die";
 /// How often what is left over is looked for.
 const SWEEP: Duration = Duration::from_secs(30);
 
@@ -37,6 +36,7 @@ pub(super) async fn deaths(shared: Arc<Shared>, follower: Arc<Follower>) {
         while let Some(Ok(death)) = deaths.next().await {
             pause = first;
             if let Some(id) = execution(&death) {
+                shared.deaths.hear(id, &death);
                 follower.look(id);
                 if death.action.as_deref() == Some(DIED) && !shared.leaves_removal_to_engine() {
                     removing.spawn(remove(Arc::clone(&shared), id));

@@ -9,7 +9,8 @@ use runvoy_core::port::TaskState;
 use runvoy_task::GateState;
 
 use super::processes::{Held, Left, has_agent, sweep};
-use crate::task_dir::{end, gate, layout};
+use crate::task_dir::note::Note;
+use crate::task_dir::{end, gate};
 
 /// What is known besides what stands in the execution's directory.
 pub(super) struct Known<'a> {
@@ -28,6 +29,11 @@ pub(super) fn describe(dir: &Path, id: ExecutionId, known: &Known<'_>) -> TaskSt
 }
 
 fn look(dir: &Path, id: ExecutionId, known: &Known<'_>) -> io::Result<TaskState> {
+    if let Some(Note::Told(told)) = Note::read(dir)? {
+        // Another executor's: what became of it, only its engine knows.
+        let Some(over) = &told.over else { return Ok(TaskState::Unknown) };
+        return Ok(TaskState::Exited(Box::new(end::of_container(dir, &told, over)?)));
+    }
     if let Some(exit) = exited(dir)? {
         return Ok(exit);
     }
@@ -36,10 +42,6 @@ fn look(dir: &Path, id: ExecutionId, known: &Known<'_>) -> io::Result<TaskState>
     let lost = || TaskState::Exited(Box::new(end::lost(end::time(gate.at_ms), known.now)));
     if agent.boot_id != known.boot_id {
         return Ok(exited(dir)?.unwrap_or_else(lost));
-    }
-    if layout::container_note(dir).try_exists()? {
-        // Another executor's: what became of it, only its engine knows.
-        return Ok(TaskState::Unknown);
     }
     let running = TaskState::Running { started_at: end::time(gate.at_ms), handle: None, image_digest: None };
     if Held::agent(agent)?.is_some() {

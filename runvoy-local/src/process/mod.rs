@@ -32,6 +32,7 @@ use self::describe::Known;
 use self::processes::Held;
 use crate::task_dir::follow::{Follower, Tasks};
 use crate::task_dir::layout::{self, execution_dir};
+use crate::task_dir::note::Note;
 use crate::task_dir::stops::Stops;
 use crate::task_dir::{blocking, gate, space};
 
@@ -178,8 +179,12 @@ impl Shared {
     }
 
     fn revoke(&self, id: ExecutionId) -> io::Result<Claim> {
+        let dir = layout::create(&self.root, id, self.dir_mode())?;
+        if matches!(Note::read(&dir)?, Some(Note::Told(_))) {
+            return Ok(Claim::Claimed);
+        }
         let at_ms = u64::try_from(self.clock.now().as_millisecond()).unwrap_or_default();
-        gate::revoke(&layout::create(&self.root, id, self.dir_mode())?, at_ms)
+        gate::revoke(&dir, at_ms)
     }
 }
 

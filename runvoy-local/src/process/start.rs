@@ -1,7 +1,7 @@
 //! Starting an agent.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
@@ -17,7 +17,8 @@ use tokio::process::{Child, Command};
 use super::Shared;
 use super::processes::ID_VARIABLE;
 use crate::task_dir::layout::{GRACE, create, make};
-use crate::task_dir::{blocking, gate, millis};
+use crate::task_dir::note::Note;
+use crate::task_dir::{blocking, files, gate, millis};
 
 /// An agent that has not read its spec by then never will.
 const HAND_OVER: Duration = Duration::from_secs(10);
@@ -29,28 +30,44 @@ pub(super) struct Prepared {
     log: File,
 }
 
+/// What was accepted for a container does not run beside the server.
+fn for_containers() -> ExecutorError {
+    ExecutorError::Refused {
+        of: Refused::Image,
+        message: "it was accepted for a container, and this server runs commands as processes; start the server with \
+                  `--executor docker`, or run it again here"
+            .to_owned(),
+        source: None,
+    }
+}
+
 /// Makes the execution's directory. `None` if its gate is decided already.
 pub(super) async fn prepare(
     shared: &Arc<Shared>,
     task: &StartTask,
 ) -> Result<Option<Prepared>, ExecutorError> {
     let (shared, id, grace) = (Arc::clone(shared), task.id, millis(task.request.grace));
-    blocking(move || {
+    let wants_image = task.request.container.image.is_some();
+    let prepared = blocking(move || {
         let dir = create(&shared.root, id, shared.dir_mode())?;
-        if gate::read(&dir)?.is_some() {
-            return Ok(None);
+        // What a container was told is decided, and its directory is the command's.
+        if matches!(Note::read(&dir)?, Some(Note::Told(_))) || gate::read(&dir)?.is_some() {
+            return Ok(Ok(None));
+        }
+        if wants_image {
+            return Ok(Err(for_containers()));
         }
         let work = dir.join(layout::WORK);
         make(&work, 0o700)?;
         if let Some(user) = &shared.run_as {
             std::os::unix::fs::chown(&work, Some(user.uid), Some(user.gid))?;
         }
-        fs::write(dir.join(GRACE), grace.to_string())?;
+        files::write_new(&dir.join(GRACE), grace.to_string().as_bytes())?;
         let log =
             OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join(layout::AGENT_LOG))?;
-        Ok(Some(Prepared { dir, work, log }))
-    })
-    .await
+        Ok(Ok(Some(Prepared { dir, work, log })))
+    });
+    prepared.await?
 }
 
 /// Starts an agent in a prepared directory and hands it the spec.

@@ -5,6 +5,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
+#[cfg(feature = "docker")]
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -24,6 +26,17 @@ pub(crate) fn open(dir: &Path, steps: &[&str]) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(openat(&at, *name, flags, Mode::empty())?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other(format!("{name} is no file"))) }
+}
+
+/// Opens a pipe in an execution's directory to write to it, without waiting: `ENXIO` where nobody reads.
+#[cfg(feature = "docker")]
+pub(crate) fn open_to_write(dir: &Path, name: &str) -> io::Result<OwnedFd> {
+    let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let at: OwnedFd = open_path(dir, through, Mode::empty())?;
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(openat(&at, name, flags, Mode::empty())?);
+    let is_pipe = file.metadata()?.file_type().is_fifo();
+    if is_pipe { Ok(file.into()) } else { Err(io::Error::other(format!("{name} is no pipe"))) }
 }
 
 /// Reads a document in an execution's directory; `None` if it is not there.

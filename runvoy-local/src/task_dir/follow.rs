@@ -32,6 +32,11 @@ pub(crate) trait Tasks: Send + Sync + 'static {
     /// Where executions have their directories.
     fn root(&self) -> &Path;
 
+    /// Whether an end record is news: not where it takes somebody else's word to believe it.
+    fn believes_end_records(&self) -> bool {
+        true
+    }
+
     /// What became of a task; with `hold`, also what becomes readable once whatever runs it has ended, if that can
     /// be had.
     fn look(self: Arc<Self>, id: ExecutionId, hold: bool)
@@ -217,11 +222,16 @@ impl Following {
         let name = event.name.as_deref();
         if event.mask.contains(EventMask::Q_OVERFLOW) {
             self.look_at_all();
-        } else if [layout::GATE, layout::END].map(OsStr::new).into_iter().any(|file| name == Some(file))
+        } else if self.is_news(name)
             && let Some(id) = self.ids.get(&event.wd)
         {
             self.look(*id);
         }
+    }
+
+    fn is_news(&self, name: Option<&OsStr>) -> bool {
+        let is = |file: &str| name == Some(OsStr::new(file));
+        is(layout::GATE) || is(layout::END) && self.shared.believes_end_records()
     }
 
     fn look(&self, id: ExecutionId) {

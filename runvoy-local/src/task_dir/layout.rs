@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use runvoy_core::id::ExecutionId;
 
 /// The grace that a run was started with, in milliseconds: a restarted server still needs it.
+#[cfg(feature = "process")]
 pub(crate) const GRACE: &str = ".grace";
 
-/// Where it stands what an execution's container is made of, and that it runs in one: beside its directory, out of the
+/// Where it stands whether a container has an execution's command, and which: beside its directory, out of the
 /// command's reach.
 pub(crate) fn container_note(dir: &Path) -> PathBuf {
     dir.with_extension("container")

@@ -5,6 +5,7 @@ pub(crate) mod files;
 pub(crate) mod follow;
 pub(crate) mod gate;
 pub(crate) mod layout;
+pub(crate) mod note;
 pub(crate) mod space;
 pub(crate) mod stops;
 
@@ -17,10 +18,14 @@ use runvoy_core::port::ExecutorError;
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, ExecutorError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(ExecutorError::unavailable),
-        Err(error) => Err(ExecutorError::unavailable(error)),
-    }
+    unblocked(work).await.map_err(ExecutorError::unavailable)
+}
+
+/// The same, for those who want to know what was in the way.
+pub(crate) async fn unblocked<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 /// Milliseconds, as agents count time.

@@ -13,6 +13,7 @@ use runvoy_core::limits;
 use runvoy_task::{StopRequest, layout};
 
 use super::files;
+#[cfg(feature = "process")]
 use super::layout::GRACE;
 
 /// What an agent gets beyond the grace before it counts as hung.
@@ -52,6 +53,7 @@ pub(crate) fn request(dir: &Path, grace: Option<Duration>) -> io::Result<()> {
 }
 
 /// The grace that the task was started with.
+#[cfg(feature = "process")]
 pub(crate) fn own_grace(dir: &Path) -> Duration {
     let text = files::read(dir, GRACE).ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok());
     text.and_then(|text| text.parse().ok()).map_or(limits::MAX_GRACE, Duration::from_millis)

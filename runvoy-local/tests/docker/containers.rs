@@ -83,7 +83,6 @@ async fn a_start_that_a_server_left_half_done_is_finished_by_the_next() {
     let dir = containers.dir(start.id);
     fs::create_dir_all(&dir).unwrap();
     nix_mkfifo(&dir.join(layout::SPEC));
-    fs::write(dir.with_extension("container"), r#"{"image_digest":"sha256:00"}"#).unwrap();
     let dir = dir.canonicalize().unwrap();
     let root = containers.config.root.canonicalize().unwrap();
     docker_text(&[

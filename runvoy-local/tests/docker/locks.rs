@@ -1,6 +1,7 @@
 //! A whole server over an engine that restarts: who holds a lock gives it up, and the next in line runs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use runvoy_core::api::{Command, MannerRequest, RegisterImageRequest, RunRequest};
@@ -15,17 +16,17 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::restart::Engine;
-use crate::support::{BUSYBOX, PATIENCE, agent};
+use crate::support::{BUSYBOX, PATIENCE, agent, remove_all};
 
 /// A server with a data directory of its own, and an admin.
-struct Server {
-    local: Local,
+pub(crate) struct Server {
+    pub(crate) local: Local,
     caller: Caller,
-    _dir: TempDir,
+    dir: Data,
 }
 
 impl Server {
-    async fn start(docker_host: String) -> Self {
+    pub(crate) async fn start(docker_host: String) -> Self {
         let dir = TempDir::new().unwrap();
         let key = ApiKey::generate();
         let guest = Guest { email: "admin@localhost".parse().unwrap(), key: key.clone() };
@@ -51,11 +52,11 @@ impl Server {
         let image =
             RegisterImageRequest { image: BUSYBOX.to_owned(), manner, ..RegisterImageRequest::default() };
         local.runvoy().register_image(&caller, &image).await.unwrap();
-        Self { local, caller, _dir: dir }
+        Self { local, caller, dir: Data(dir) }
     }
 
     /// Runs a command under the lock, in line for it.
-    async fn run(&self, command: &str) -> Execution {
+    pub(crate) async fn run(&self, command: &str) -> Execution {
         let request = RunRequest {
             lock: Some("prod".to_owned()),
             on_lock_held: Some("queue".to_owned()),
@@ -64,19 +65,7 @@ impl Server {
         self.local.runvoy().run(&self.caller, request, None).await.unwrap()
     }
 
-    async fn until(&self, execution: &Execution, holds: impl Fn(Status) -> bool) -> Execution {
-        let (id, since) = (execution.id.to_string().parse::<IdPrefix>().unwrap(), Instant::now());
-        loop {
-            let record = self.local.runvoy().execution(&self.caller, &id).await.unwrap();
-            if holds(record.status) {
-                return record;
-            }
-            assert!(since.elapsed() < PATIENCE, "{} stays {}", record.id, record.status);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// An execution has ended a moment before its lock is free.
+    /// Waits until nobody holds a lock: an end is written first, then its lock is released.
     async fn until_free(&self) {
         let since = Instant::now();
         loop {
@@ -87,6 +76,38 @@ impl Server {
             assert!(since.elapsed() < PATIENCE, "{locks:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Asks for the end of it, now.
+    pub(crate) async fn kill(&self, execution: &Execution) {
+        let id = execution.id.to_string().parse::<IdPrefix>().unwrap();
+        self.local.runvoy().kill(&self.caller, &id, Some(Duration::ZERO)).await.unwrap();
+    }
+
+    /// Where executions have their directories.
+    pub(crate) fn executions(&self) -> PathBuf {
+        self.dir.0.path().join("executions")
+    }
+
+    pub(crate) async fn until(&self, execution: &Execution, holds: impl Fn(Status) -> bool) -> Execution {
+        let (id, since) = (execution.id.to_string().parse::<IdPrefix>().unwrap(), Instant::now());
+        loop {
+            let record = self.local.runvoy().execution(&self.caller, &id).await.unwrap();
+            if holds(record.status) {
+                return record;
+            }
+            assert!(since.elapsed() < PATIENCE, "{} stays {}", record.id, record.status);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// A data directory. A test that fails leaves no containers of it behind; those of an engine of its own go with that.
+struct Data(TempDir);
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        remove_all(&self.0.path().join("executions"));
     }
 }
 

@@ -10,8 +10,10 @@
 
 mod containers;
 mod failures;
+mod forged;
 mod hostile;
 mod images;
+mod leftovers;
 mod locks;
 mod many;
 mod pulls;

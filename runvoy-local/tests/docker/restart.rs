@@ -186,3 +186,24 @@ async fn an_engine_that_is_killed_loses_its_containers() {
     assert!(is_lost, "{state:?}");
     assert_eq!(processes_of(start.id), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_was_never_asked_to_stop_is_asked_before_it_is_killed() {
+    let Some(mut engine) = Engine::new(&["--live-restore"]) else { return };
+    let containers = engine.containers().await;
+    let start = offline("trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.05; done");
+    containers.begin(&start).await;
+    engine.end(Signal::TERM);
+    // For longer than an agent has that was told to stop at once.
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(6) {
+        assert!(containers.executor.stop(start.id, Some(Duration::ZERO)).await.is_err());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    engine.start();
+    until(&*containers.executor, start.id, |state| matches!(state, TaskState::Running { .. })).await;
+    containers.executor.stop(start.id, Some(Duration::from_secs(30))).await.unwrap();
+    let exit = exit(&*containers.executor, start.id).await;
+    assert_eq!((exit.exit_code, exit.reason), (Some(5), EndReason::Stopped));
+    assert_eq!(containers.log(start.id).await[0], b"ready\nbye\n");
+}

@@ -158,12 +158,17 @@ impl Containers {
 /// A test that fails leaves nothing behind, either.
 impl Drop for Containers {
     fn drop(&mut self) {
-        let Ok(root) = self.config.root.canonicalize() else { return };
-        let label = format!("label=runvoy.data={}", root.display());
-        let listed = docker(&["ps", "--all", "--quiet", "--filter", &label]);
-        for id in String::from_utf8_lossy(&listed.stdout).lines() {
-            docker(&["rm", "--force", "--volumes", id]);
-        }
+        remove_all(&self.config.root);
+    }
+}
+
+/// Removes the containers of a data directory.
+pub(crate) fn remove_all(root: &Path) {
+    let Ok(root) = root.canonicalize() else { return };
+    let label = format!("label=runvoy.data={}", root.display());
+    let listed = docker(&["ps", "--all", "--quiet", "--filter", &label]);
+    for id in String::from_utf8_lossy(&listed.stdout).lines() {
+        docker(&["rm", "--force", "--volumes", id]);
     }
 }
 

@@ -2,12 +2,11 @@ use http::HeaderValue;
 use runvoy_core::api::{ImageData, ImageDone, Me, RegisterImageRequest};
 use runvoy_core::id::Email;
 use runvoy_core::key::ApiKey;
-use runvoy_local::{DataDir, DataDirError, Guest, Local, Sandbox};
+use runvoy_local::{DataDir, DataDirError, Guest, Local};
 
 use super::not_started;
 use super::place::{Place, unusable};
 use super::preset::Preset;
-use super::serve;
 use crate::args::LocalRunArgs;
 use crate::client::Client;
 use crate::commands::run::{OnInterrupt, RunSettings, execute};
@@ -26,8 +25,10 @@ pub(super) async fn run(context: &Context, args: &LocalRunArgs, preset: Preset) 
         Ok(dir) => {
             let (local, key) = start(&place, dir, preset).await?;
             let client = Client::in_process(local.router(), key);
-            prepare_image(&local, &client, &place, &settings).await?;
-            let code = execute(&client, &settings, context.printer).await;
+            let code = match prepare_image(&local, &client, &place, &settings).await {
+                Ok(()) => execute(&client, &settings, context.printer).await,
+                Err(error) => Err(error),
+            };
             local.stop().await;
             code
         }
@@ -58,11 +59,14 @@ async fn prepare_image(
     place: &Place,
     settings: &RunSettings,
 ) -> Result<(), CliError> {
-    serve::offer_image(local, place, &caller()).await?;
+    local.offer_image(&place.default_image, &caller()).await.map_err(not_started)?;
     let image = settings.request.image.as_ref().filter(|image| !image.is_empty());
-    let Some(image) = image.filter(|_| *local.sandbox() == Sandbox::Containers) else { return Ok(()) };
+    let Some(image) = image.filter(|_| local.sandbox().is_containers()) else { return Ok(()) };
     match client.get::<ImageData>(&images::path(image)).await {
-        Err(error) if error.kind == Kind::NotFound => {
+        // Another registry's image of the same name and tag is another image.
+        Ok(found) if found.value.image == *image || found.value.image_id.as_str() == image => Ok(()),
+        Err(error) if error.kind != Kind::NotFound => Err(error),
+        Ok(_) | Err(_) => {
             let request = RegisterImageRequest {
                 image: image.clone(),
                 is_default: Some(false),
@@ -72,7 +76,6 @@ async fn prepare_image(
             };
             client.post::<ImageDone>("/images/register", &request).await.map(drop)
         }
-        other => other.map(drop),
     }
 }
 

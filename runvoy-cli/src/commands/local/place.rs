@@ -72,8 +72,11 @@ impl Place {
     /// Says once, in the admin's words, what keeps commands apart from the server.
     pub(super) fn trust_note(&self, sandbox: &Sandbox) -> String {
         let instead = match sandbox {
-            Sandbox::Containers => {
-                return "commands run in containers of registered images; `runvoy images` shows and changes them".to_owned();
+            Sandbox::Containers { away } => {
+                let away = away.as_ref().map(|why| format!("; they wait until the engine is there: {why}"));
+                let note =
+                    "commands run in containers of registered images; `runvoy images` shows and changes them";
+                return format!("{note}{}", away.unwrap_or_default());
             }
             Sandbox::Processes { instead } => {
                 instead.as_ref().map(|why| format!("; not in containers, since {why}")).unwrap_or_default()

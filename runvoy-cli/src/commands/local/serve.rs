@@ -1,6 +1,7 @@
 use runvoy_core::id::Email;
 use runvoy_core::key::ApiKey;
 use runvoy_core::{Config as ServiceConfig, Rate, Rates};
+use runvoy_local::sqlite::MasterKey;
 use runvoy_local::{
     Local, Sandbox, ServeLimits, ServerLog, ServerLogLimits, ServerNote, serve as serve_router,
 };
@@ -26,28 +27,10 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs, preset: Preset) -
     let mut signals = if args.policies.is_some() { Signals::catch_ends()? } else { Signals::catch()? };
     let mut hangups = Hangups::catch(args.policies.is_some())?;
     let place = Place::new(&args.place)?;
-    let dir = place::open(&place)?;
-    let log = ServerLog::open(dir.path(), ServerLogLimits::default())
-        .map_err(|e| CliError::new(Kind::Config, format!("the server's log cannot be written: {e}")))?;
-    super::log("info", Some(&log));
-    let mut config = place.config(&dir, None)?;
-    config.server_log = Some(log.clone());
-    config.master_key = preset.master_key;
-    config.policies.clone_from(&args.policies);
-    config.service.public_url.clone_from(&args.public_url);
-    config.service.allowed_origins.clone_from(&args.allow_origin);
-    limit(&mut config.service, &args.limits);
-    let mut local = Local::start(dir, config).await.map_err(not_started)?;
-    must_be_allowed(args, local.sandbox())?;
-    let listener = TcpListener::bind(args.listen).await.map_err(|e| {
-        CliError::new(Kind::Config, format!("cannot listen on {}: {e}", args.listen))
-            .hint("pass another --listen")
-    })?;
-    let address = listener.local_addr().map_err(not_started)?;
-    let endpoint = format!("http://{address}");
-    let owner = admin.clone();
-    first_admin(context, &local, admin, preset.admin_key, &endpoint).await?;
-    offer_image(&local, &place, &owner).await?;
+    let (local, log, listener) = open(args, &place, preset.master_key).await?;
+    let endpoint = format!("http://{}", listener.local_addr().map_err(not_started)?);
+    first_admin(context, &local, admin.clone(), preset.admin_key, &endpoint).await?;
+    local.offer_image(&place.default_image, &admin).await.map_err(not_started)?;
     let note = ServerNote { pid: std::process::id(), endpoint: Some(endpoint.clone()) };
     local.data_dir().note(&note).map_err(not_started)?;
     context.printer.note(&place.trust_note(local.sandbox()));
@@ -56,7 +39,44 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs, preset: Preset) -
         local.data_dir().path().display()
     ));
     context.printer.data_line(&endpoint)?;
+    until_told(context, local, listener, &mut signals, &mut hangups).await?;
+    log.flush().await;
+    Ok(exit::OK)
+}
 
+/// A server over its data directory, and where it listens. Commands are looked after once it may be there at all.
+async fn open(
+    args: &ServeArgs,
+    place: &Place,
+    master_key: Option<MasterKey>,
+) -> Result<(Local, ServerLog, TcpListener), CliError> {
+    let dir = place::open(place)?;
+    let log = ServerLog::open(dir.path(), ServerLogLimits::default())
+        .map_err(|e| CliError::new(Kind::Config, format!("the server's log cannot be written: {e}")))?;
+    super::log("info", Some(&log));
+    let mut config = place.config(&dir, None)?;
+    config.server_log = Some(log.clone());
+    config.master_key = master_key;
+    config.policies.clone_from(&args.policies);
+    config.service.public_url.clone_from(&args.public_url);
+    config.service.allowed_origins.clone_from(&args.allow_origin);
+    limit(&mut config.service, &args.limits);
+    let opened = Local::open(dir, config).await.map_err(not_started)?;
+    must_be_allowed(args, opened.sandbox())?;
+    let listener = TcpListener::bind(args.listen).await.map_err(|e| {
+        CliError::new(Kind::Config, format!("cannot listen on {}: {e}", args.listen))
+            .hint("pass another --listen")
+    })?;
+    Ok((opened.tend(), log, listener))
+}
+
+async fn until_told(
+    context: &Context,
+    mut local: Local,
+    listener: TcpListener,
+    signals: &mut Signals,
+    hangups: &mut Hangups,
+) -> Result<(), CliError> {
     let runvoy = local.runvoy().clone();
     let (stop, told_to_stop) = tokio::sync::oneshot::channel::<()>();
     let server = serve_router(listener, local.router(), ServeLimits::default(), async move {
@@ -86,21 +106,12 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs, preset: Preset) -
         () = orders => context.printer.note("left at once; requests under way were cut off"),
     }
     local.stop().await;
-    log.flush().await;
-    Ok(exit::OK)
-}
-
-/// Where commands run in images, somebody who has registered none has one all the same.
-pub(super) async fn offer_image(local: &Local, place: &Place, owner: &Email) -> Result<(), CliError> {
-    if *local.sandbox() == Sandbox::Containers {
-        local.runvoy().bootstrap_image(&place.default_image, owner).await.map_err(not_started)?;
-    }
     Ok(())
 }
 
 /// Processes are of the server's own kind: whoever may run one may do what the server may.
 fn must_be_allowed(args: &ServeArgs, sandbox: &Sandbox) -> Result<(), CliError> {
-    if args.listen.ip().is_loopback() || args.allow_unsandboxed || *sandbox == Sandbox::Containers {
+    if args.listen.ip().is_loopback() || args.allow_unsandboxed || sandbox.is_containers() {
         return Ok(());
     }
     let what = format!("{} is not loopback, and commands are not kept apart from the server", args.listen);
