@@ -30,7 +30,7 @@ pub use executor::{
     Capabilities, Claim, Executor, ExecutorError, Reach, StartTask, TaskEvent, TaskExit, TaskState,
     TaskWorkspace,
 };
-pub use intake::{Apart, Intake, IntakeError};
+pub use intake::{Apart, Intake, IntakeError, Taken};
 pub use key_store::{KeyRecord, KeyStore};
 pub use lock_manager::LockManager;
 pub use log_source::{LogEnd, LogError, LogItem, LogPage, LogSource, ReadLimit};

@@ -15,6 +15,7 @@
 mod crash;
 mod fuse;
 mod hang_up;
+mod lasting;
 mod lives;
 mod outage;
 mod people;
