@@ -21,7 +21,7 @@ use crate::port::{
     Action, AuditEvent, AuditLog, Authorizer, AuthorizerError, AuthzRequest, Capabilities, Claim, Created,
     Decision, ExecutionStore, Executor, ExecutorError, ImageRegistry, Intake, IntakeError, KeyRecord,
     KeyStore, ListQuery, LockManager, LogError, LogPage, LogSource, NewExecution, Page, Principal, ReadLimit,
-    StartTask, StoreError, TaskEvent, TaskState, TraceLine, TraceLog, Transition, User,
+    StartTask, StoreError, Taken, TaskEvent, TaskState, TraceLine, TraceLog, Transition, User,
 };
 use crate::state::Status;
 
@@ -31,7 +31,7 @@ mock! {
 
     #[async_trait]
     impl Intake for Intake {
-        async fn take_in(&self, events: Vec<AuditEvent>, new: NewExecution) -> Result<Created, IntakeError>;
+        async fn take_in(&self, events: Vec<AuditEvent>, new: NewExecution) -> Result<Taken, IntakeError>;
     }
 }
 
