@@ -180,6 +180,11 @@ mod tests {
                 &["--profile", "status", "list", "--bogus"],
                 "there is no option `--bogus`; `runvoy list --help` shows how",
             ),
+            (
+                &["run", "--timeout", "-1s", "true"],
+                "`--timeout <DURATION>` cannot be `-1s`: `-1s` is no length of time: write `90s`, `10m`, `1h30m` or \
+                 `2d`; `runvoy run --help` shows how",
+            ),
             (&["list", "--all", "--all"], "`--all` is given more than once; `runvoy list --help` shows how"),
         ];
         for (args, want) in cases {

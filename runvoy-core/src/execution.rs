@@ -11,7 +11,7 @@ use runvoy_task::CommandLine;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Email, ExecutionId, LockName, ParseIdError, RequestId};
-use crate::locks::WhenHeld;
+use crate::locks::{Holder, WhenHeld};
 use crate::secrets::{SecretUse, WantedSecret, note_use};
 use crate::state::{Reason, Status, allows};
 
@@ -150,6 +150,17 @@ impl Patch {
     pub fn to(status: Status) -> Self {
         Self { status: Some(status), ..Self::default() }
     }
+
+    /// The turn of an execution that was granted the lock which it wanted: it starts.
+    pub fn granted(wanted: &LockUse, holder: &Holder, now: Timestamp) -> Self {
+        let lock = LockUse {
+            token: Some(holder.token),
+            granted_at: Some(holder.since),
+            after_abandoned: holder.after_abandoned,
+            ..wanted.clone()
+        };
+        Self { lock: Some(lock), attempted_at: Some(now), ..Self::to(Status::Starting) }
+    }
 }
 
 /// A step that the state machine does not have.
@@ -204,6 +215,22 @@ pub struct LockUse {
     /// The policy that forbade it when its turn came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denied_by: Option<String>,
+}
+
+impl LockUse {
+    /// A lock that is still to be asked for.
+    pub fn wanted(name: LockName, when_held: WhenHeld, max_wait: u64) -> Self {
+        Self {
+            name,
+            when_held,
+            max_wait,
+            token: None,
+            granted_at: None,
+            abandoned_by: None,
+            after_abandoned: None,
+            denied_by: None,
+        }
+    }
 }
 
 /// What a log holds: taken from the agent's end record.

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::execution::{Execution, Patch};
 use crate::id::{Email, ExecutionId};
 
 /// Who holds a lock.
@@ -172,6 +173,24 @@ pub fn step(lock: &mut LockDocument, command: &LockCommand, now: Timestamp) -> L
         },
         LockCommand::Leave { execution } => lock.leave(*execution),
     }
+}
+
+/// A grant of a free lock to an execution that is recorded in the same step: the lock and the record, as both are then.
+///
+/// `None` where the lock is not free, and where the execution wants none or is not QUEUED.
+pub fn grant_if_free(mut lock: LockDocument, record: &Execution) -> Option<(LockDocument, Execution)> {
+    let wanted = record.lock.as_ref()?;
+    let command = LockCommand::Acquire {
+        execution: record.id,
+        user: record.created_by.clone(),
+        when_held: WhenHeld::Fail,
+        max_depth: 0,
+    };
+    let now = record.created_at;
+    let LockAnswer::Granted(holder) = step(&mut lock, &command, now) else { return None };
+    let mut record = record.clone();
+    record.apply(&Patch::granted(wanted, &holder, now)).ok()?;
+    Some((lock, record))
 }
 
 impl LockDocument {

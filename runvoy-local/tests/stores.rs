@@ -76,7 +76,8 @@ mod memory {
             let audit: Arc<dyn AuditLog> = Arc::new(MemoryAuditLog::new());
             let executions: Arc<dyn ExecutionStore> = Arc::new(MemoryExecutionStore::new());
             let apart = Apart { audit: Arc::clone(&audit), executions: Arc::clone(&executions) };
-            Subject::new(Arc::new(Stores { intake: Arc::new(apart), audit, executions }))
+            let locks = Arc::new(MemoryLockManager::new());
+            Subject::new(Arc::new(Stores { intake: Arc::new(apart), audit, executions, locks }))
         }
         runvoy_core::intake_suite!(make);
     }
@@ -87,7 +88,13 @@ mod sqlite {
     use std::path::Path;
     use std::sync::Arc;
 
-    use runvoy_core::port::{AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager, SecretStore};
+    use runvoy_core::execution::LockUse;
+    use runvoy_core::locks::WhenHeld;
+    use runvoy_core::port::{
+        AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager, SecretStore, Taken,
+    };
+    use runvoy_core::state::Status;
+    use runvoy_core::testing::execution_store::{new_execution, some_execution};
     use runvoy_core::testing::{Subject, intake::Stores};
     use runvoy_local::sqlite::{MasterKey, SqliteConfig, SqliteStores};
 
@@ -163,9 +170,24 @@ mod sqlite {
         async fn make() -> Subject<Stores> {
             subject(|stores| {
                 let (audit, executions) = (stores.audit_log(), stores.execution_store());
-                Arc::new(Stores { intake: stores.intake(), audit, executions })
+                let locks = stores.lock_manager();
+                Arc::new(Stores { intake: stores.intake(), audit, executions, locks })
             })
         }
         runvoy_core::intake_suite!(make);
+
+        /// One commit for decision, record and lock: what the suite leaves to each, this one does.
+        #[tokio::test]
+        async fn a_free_lock_is_granted_at_once() {
+            let stores = make().await;
+            let mut new = new_execution(some_execution());
+            new.record.status = Status::Queued;
+            new.record.lock = Some(LockUse::wanted("db".parse().unwrap(), WhenHeld::Fail, 60));
+            let Taken::New(record) = stores.port().intake.take_in(Vec::new(), new).await.unwrap() else {
+                panic!("it is new")
+            };
+            assert_eq!(record.status, Status::Starting);
+            assert_eq!(record.lock.unwrap().token, Some(1));
+        }
     }
 }

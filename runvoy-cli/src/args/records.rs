@@ -104,7 +104,7 @@ pub(crate) struct KillArgs {
     #[arg(value_name = "ID")]
     pub(crate) id: IdPrefix,
     /// Time between the stop signal and SIGKILL [default: the run's own]
-    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration, allow_hyphen_values = true)]
     pub(crate) grace: Option<Duration>,
     /// Return once the server has agreed to stop it
     #[arg(long)]
@@ -120,7 +120,7 @@ pub(crate) struct WaitArgs {
     #[arg(value_name = "ID")]
     pub(crate) id: IdPrefix,
     /// Give up after this time, with exit code 75
-    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,
     /// Print the record when it has ended: `json` is the API's own shape
     #[arg(long, short, value_name = "FORMAT")]

@@ -89,13 +89,13 @@ pub(crate) struct RunOptions {
     #[arg(long, conflicts_with = "on_lock_held")]
     pub(crate) wait: bool,
     /// How long to wait in line at most [default: 1h]
-    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration, allow_hyphen_values = true)]
     pub(crate) max_wait: Option<Duration>,
     /// How long the command may run, such as `90s`, `10m` or `1h30m` [default: the server's, 1h]
-    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,
     /// Time between the stop signal and SIGKILL [default: the server's, 30s]
-    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration, allow_hyphen_values = true)]
     pub(crate) grace: Option<Duration>,
     /// Signal that asks the command to stop [default: the image's, else TERM]
     #[arg(long, value_name = "SIGNAL")]

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use crate::docker::{docker, engine};
-use crate::harness::{Server, stderr, stdout, until};
+use crate::harness::{Server, stdout, until};
 
 /// The way to the real engine, which can be taken away.
 struct Way {
@@ -75,9 +75,9 @@ fn what_was_accepted_for_containers_waits_for_an_engine_that_is_away_when_the_se
     docker(&way.host, &["kill", &format!("runvoy-{holder}")]);
     server.restart();
     assert!(server.log().contains("they wait until the engine is there"), "{}", server.log());
-    let refused = server.run(&["run", "--", "true"]);
-    assert_ne!(refused.status.code(), Some(0));
-    assert!(stderr(&refused).contains("Docker engine"), "{}", stderr(&refused));
+    let refused = server.ask("POST", "/run", r#"{"command":"true"}"#);
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.body.contains("Docker engine"), "{refused:?}");
     for (id, status) in [(&holder, "RUNNING"), (&waiter, "QUEUED")] {
         assert_eq!(server.record(id)["status"], status);
     }

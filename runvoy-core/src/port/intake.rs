@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{AuditEvent, AuditLog, Created, ExecutionStore, NewExecution, StoreError};
+use super::{AuditEvent, AuditLog, Created, ExecutionStore, LiveScope, NewExecution, StoreError};
+use crate::execution::Execution;
 
 /// Which store kept a run from being taken in.
 #[derive(Debug, thiserror::Error)]
@@ -15,9 +16,27 @@ pub enum IntakeError {
     Executions(#[source] StoreError),
 }
 
-/// Where a run is taken in: what was decided goes into the audit log, then its record into the execution store.
+/// What became of a run that was to be taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is recorded, and so it stands there: as it was given, or STARTING with the lock that it wanted.
+    New(Box<Execution>),
+    /// The idempotency key stands for this one.
+    Existing(Box<Execution>),
+    /// Too many are live; nothing is recorded.
+    TooMany {
+        /// Whose limit.
+        scope: LiveScope,
+        /// Which limit.
+        limit: u64,
+    },
+}
+
+/// Where a run is taken in: what was decided goes into the audit log, then its record into the execution store; then it
+/// asks for its lock.
 ///
-/// [`Apart`] does that with any two. Two that share a database can do it in one durable step.
+/// [`Apart`] does the first two with any stores, and leaves the lock to whoever asks. Stores that share a database can do
+/// all of it in one durable step.
 ///
 /// # Contract
 ///
@@ -25,10 +44,13 @@ pub enum IntakeError {
 /// - The record is made as by [`ExecutionStore::create`], with the same answers. The events are in the log whatever it
 ///   answers, a conflict included; where the store fails otherwise, they may be.
 /// - The events stand in the log in their order.
+/// - A lock that is free may be granted in the same step, as by [`grant_if_free`](crate::locks::grant_if_free): then grant
+///   and record are both there, or neither. A lock that is not free stays as it is, and so does one whose execution is not
+///   recorded; the execution is QUEUED then.
 #[async_trait]
 pub trait Intake: Send + Sync + 'static {
     /// Records what was decided, and the execution that it is about.
-    async fn take_in(&self, events: Vec<AuditEvent>, new: NewExecution) -> Result<Created, IntakeError>;
+    async fn take_in(&self, events: Vec<AuditEvent>, new: NewExecution) -> Result<Taken, IntakeError>;
 }
 
 /// Two stores that know nothing of each other, one after the other.
@@ -41,10 +63,16 @@ pub struct Apart {
 
 #[async_trait]
 impl Intake for Apart {
-    async fn take_in(&self, events: Vec<AuditEvent>, new: NewExecution) -> Result<Created, IntakeError> {
+    async fn take_in(&self, events: Vec<AuditEvent>, new: NewExecution) -> Result<Taken, IntakeError> {
+        let record = Box::new(new.record.clone());
         for event in events {
             self.audit.append(event).await.map_err(IntakeError::Audit)?;
         }
-        self.executions.create(new).await.map_err(IntakeError::Executions)
+        let created = self.executions.create(new).await.map_err(IntakeError::Executions)?;
+        Ok(match created {
+            Created::New => Taken::New(record),
+            Created::Existing(known) => Taken::Existing(known),
+            Created::TooMany { scope, limit } => Taken::TooMany { scope, limit },
+        })
     }
 }

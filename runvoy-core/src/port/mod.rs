@@ -33,7 +33,7 @@ pub use executor::{
     TaskEvent, TaskExit, TaskState, TaskWorkspace,
 };
 pub use image_registry::ImageRegistry;
-pub use intake::{Apart, Intake, IntakeError};
+pub use intake::{Apart, Intake, IntakeError, Taken};
 pub use key_store::{KeyRecord, KeyStore};
 pub use lock_manager::LockManager;
 pub use log_source::{LogEnd, LogError, LogItem, LogPage, LogSource, ReadLimit};

@@ -90,7 +90,7 @@ impl Builder {
         self
     }
 
-    /// Where runs are taken in, where the execution store and the audit log can do that in one step; unless given they are
+    /// Where runs are taken in, where audit log, execution store and locks can do that in one step; unless given they are
     /// asked one after the other.
     pub fn intake(mut self, intake: Arc<dyn Intake>) -> Self {
         self.intake = Some(intake);

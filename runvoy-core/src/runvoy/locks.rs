@@ -114,14 +114,7 @@ impl Runvoy {
         request: Option<Box<StartRequest>>,
     ) -> Result<(Execution, Option<Holder>), Error> {
         let Some(lock) = &record.lock else { return Ok((record.clone(), None)) };
-        let granted = LockUse {
-            token: Some(holder.token),
-            granted_at: Some(holder.since),
-            after_abandoned: holder.after_abandoned,
-            ..lock.clone()
-        };
-        let now = self.inner.clock.now();
-        let patch = Patch { lock: Some(granted), attempted_at: Some(now), ..Patch::to(Status::Starting) };
+        let patch = Patch::granted(lock, holder, self.inner.clock.now());
         let record = match self.try_transition(record.id, &[Status::Queued], &patch).await? {
             Transition::Applied(record) => match request {
                 Some(request) => self.start(&record, *request).await?,
@@ -156,7 +149,7 @@ impl Runvoy {
     async fn give_turn(&self, name: &LockName, holder: &Holder) -> Result<Option<Holder>, Error> {
         let store = Error::store("the execution store");
         let record = self.inner.executions.get(holder.execution).await.map_err(store)?;
-        // A lock is asked for after its execution is recorded, so nobody will ever come for this grant.
+        // A lock is not granted before its execution is recorded, so nobody will ever come for this grant.
         let Some(record) = record else { return self.release(name, holder.token).await };
         let (record, request) = match self.decide_again(&record).await? {
             // Somebody else may have begun its turn meanwhile: then it is the holder, and stays it.

@@ -12,7 +12,7 @@ use crate::execution::{Execution, StartRequest};
 use crate::id::{ExecutionId, ParseIdError};
 use crate::limits;
 use crate::port::{
-    Action, AuditEvent, Created, Idempotency, IntakeError, LiveLimits, NewExecution, Resource, StoreError,
+    Action, AuditEvent, Idempotency, IntakeError, LiveLimits, NewExecution, Resource, StoreError, Taken,
 };
 use crate::secrets::SecretUse;
 use crate::state::Status;
@@ -101,17 +101,20 @@ impl Runvoy {
     }
 
     async fn begin(self, decided: Vec<AuditEvent>, new: NewExecution) -> Result<Execution, Error> {
-        let (record, request) = (new.record.clone(), new.request.clone());
+        let (asked, request) = (new.record.clone(), new.request.clone());
         match self.inner.intake.take_in(decided, new).await {
-            Ok(Created::New) if record.lock.is_some() => {
+            Ok(Taken::New(record)) if record.status == Status::Queued => {
                 self.take_or_wait(&record, Some(Box::new(request))).await
             }
-            Ok(Created::New) => self.start(&record, request).await,
-            Ok(Created::Existing(known)) => {
-                self.record_repetition(&record, &known).await?;
+            Ok(Taken::New(record)) => {
+                let record = self.start(&record, request).await?;
+                Ok(self.after_start(record).await)
+            }
+            Ok(Taken::Existing(known)) => {
+                self.record_repetition(&asked, &known).await?;
                 self.finish_start(*known).await
             }
-            Ok(Created::TooMany { scope, limit }) => Err(Error::TooManyLive { scope, limit }),
+            Ok(Taken::TooMany { scope, limit }) => Err(Error::TooManyLive { scope, limit }),
             Err(IntakeError::Executions(StoreError::Conflict { .. })) => Err(Error::IdempotencyConflict),
             Err(IntakeError::Executions(other)) => Err(Error::store("the execution store")(other)),
             Err(IntakeError::Audit(error)) => Err(Error::store("the audit log")(error)),

@@ -172,16 +172,7 @@ fn lock(
     };
     let name = name.filter(|name| !name.is_empty()).map(str::parse::<LockName>).transpose();
     let name = name.map_err(Error::parse("lock"))?;
-    Ok(name.map(|name| LockUse {
-        name,
-        when_held,
-        max_wait,
-        token: None,
-        granted_at: None,
-        abandoned_by: None,
-        after_abandoned: None,
-        denied_by: None,
-    }))
+    Ok(name.map(|name| LockUse::wanted(name, when_held, max_wait)))
 }
 
 /// What this server cannot do is refused by name, never passed over.

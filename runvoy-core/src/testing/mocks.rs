@@ -21,8 +21,8 @@ use crate::port::{
     Action, AuditEvent, AuditLog, Authorizer, AuthorizerError, AuthzRequest, Capabilities, Claim, Created,
     Decision, ExecutionStore, Executor, ExecutorError, ImageRegistry, Intake, IntakeError, KeyRecord,
     KeyStore, ListQuery, LockManager, LogError, LogPage, LogSource, NewExecution, Page, Principal, ReadLimit,
-    SecretCreated, SecretStore, StartTask, StoreError, TaskEvent, TaskState, TraceLine, TraceLog, Transition,
-    User,
+    SecretCreated, SecretStore, StartTask, StoreError, Taken, TaskEvent, TaskState, TraceLine, TraceLog,
+    Transition, User,
 };
 use crate::secrets::{Secret, SecretChange, SecretValue};
 use crate::state::Status;
@@ -33,7 +33,7 @@ mock! {
 
     #[async_trait]
     impl Intake for Intake {
-        async fn take_in(&self, events: Vec<AuditEvent>, new: NewExecution) -> Result<Created, IntakeError>;
+        async fn take_in(&self, events: Vec<AuditEvent>, new: NewExecution) -> Result<Taken, IntakeError>;
     }
 }
 

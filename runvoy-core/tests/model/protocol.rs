@@ -3,7 +3,7 @@
 use stateright::{Model, Property};
 
 use crate::heal;
-use crate::world::{Status, Work, World};
+use crate::world::{CLIENTS, Status, Work, World};
 use crate::{NEVER_TWO, NOBODY_FORGOTTEN};
 
 /// Processes that may be in the middle of something for a pass over the records to begin something else.
@@ -25,6 +25,8 @@ pub(crate) enum Bug {
 /// How much may go wrong in one story.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Protocol {
+    /// How many ask; the others have had their turn before.
+    pub(crate) clients: usize,
     pub(crate) crashes: u8,
     pub(crate) kills: u8,
     pub(crate) revocations: u8,
@@ -40,7 +42,16 @@ pub(crate) struct Protocol {
 
 impl Default for Protocol {
     fn default() -> Self {
-        Self { crashes: 0, kills: 0, revocations: 0, abandons: 0, last_fails: false, starts: 1, seeded: None }
+        Self {
+            clients: CLIENTS,
+            crashes: 0,
+            kills: 0,
+            revocations: 0,
+            abandons: 0,
+            last_fails: false,
+            starts: 1,
+            seeded: None,
+        }
     }
 }
 
@@ -77,7 +88,11 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<World> {
         let Self { crashes, kills, revocations, abandons, .. } = *self;
-        vec![World { crashes, kills, abandons, revocations, ..World::default() }]
+        let mut world = World { crashes, kills, abandons, revocations, ..World::default() };
+        for before in world.executions.iter_mut().skip(self.clients) {
+            (before.status, before.runs, before.exited) = (Status::Ended, 1, true);
+        }
+        vec![world]
     }
 
     fn actions(&self, world: &World, events: &mut Vec<Event>) {
@@ -189,7 +204,7 @@ impl Model for Protocol {
             Property::always(NOBODY_FORGOTTEN, |protocol: &Self, world: &World| {
                 !world.works.is_empty() || heal::comes_to_an_end(*protocol, world)
             }),
-            Property::sometimes("all three run, one after the other", |_, world: &World| {
+            Property::sometimes("all run, one after the other", |_, world: &World| {
                 world.executions.iter().all(|execution| execution.runs == 1)
             }),
         ]

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use proptest::prelude::*;
 use runvoy_core::api::{Command, RunRequest};
 use runvoy_core::execution::Execution;
@@ -16,11 +15,9 @@ use runvoy_core::port::*;
 use runvoy_core::state::{Reason, Status};
 use runvoy_core::testing::ManualClock;
 use runvoy_core::{Caller, Error, ForcedRelease, ReconcileOptions, RequestContext, Runvoy};
-use runvoy_local::memory::{
-    MemoryAuditLog, MemoryExecutionStore, MemoryKeyStore, MemoryLockManager, MemoryLogs,
-};
 
-use super::fuse::{Fuse, Fused, Moment};
+use super::fuse::{Fuse, Moment};
+use super::lasting::{Lasting, assemble};
 use super::lives::any_step;
 use super::people::{Act, People};
 use super::secrets::{self, SecretAct, Secrets};
@@ -28,20 +25,6 @@ use super::told::Told;
 use super::world::World;
 
 const KEY: &str = "a-key-that-is-long-enough";
-
-/// Allows everything, or nothing that is asked about a run again when its turn comes.
-#[derive(Default)]
-struct AllowAll {
-    revoked: AtomicBool,
-}
-
-#[async_trait]
-impl Authorizer for AllowAll {
-    async fn authorize(&self, request: &AuthzRequest<'_>) -> Result<Decision, AuthorizerError> {
-        let denied = self.revoked.load(Ordering::SeqCst) && request.action.has_context();
-        Ok(if denied { Decision::Deny { policy: None } } else { Decision::Allow { policy: None } })
-    }
-}
 
 /// What a run wants of two locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -542,64 +525,6 @@ async fn ask(runvoy: &Runvoy, caller: &Caller, key: usize, lock: Wants) -> Resul
     let mut request = RunRequest::new(Command::Shell("true".to_owned()));
     lock.put_into(&mut request);
     runvoy.run(caller, request, Some(asked(key, lock).parse().unwrap())).await
-}
-
-/// What every process of a story shares.
-struct Lasting {
-    secrets: Arc<dyn SecretStore>,
-    keys: Arc<dyn KeyStore>,
-    executions: Arc<dyn ExecutionStore>,
-    locks: Arc<dyn LockManager>,
-    logs: Arc<dyn LogSource>,
-    audit: Arc<dyn AuditLog>,
-    /// Where audit log and execution store take a run in together.
-    intake: Option<Arc<dyn Intake>>,
-    authorizer: Arc<AllowAll>,
-}
-
-impl Lasting {
-    fn new(clock: &Arc<ManualClock>, one_step: bool, secrets: Arc<dyn SecretStore>) -> Self {
-        let executions: Arc<dyn ExecutionStore> = Arc::new(MemoryExecutionStore::default());
-        let audit: Arc<dyn AuditLog> = Arc::new(MemoryAuditLog::default());
-        // Nobody is between the two: in memory neither waits for anything.
-        let together = || -> Arc<dyn Intake> {
-            Arc::new(Apart { audit: audit.clone(), executions: executions.clone() })
-        };
-        Self {
-            secrets,
-            keys: Arc::new(MemoryKeyStore::default()),
-            locks: Arc::new(MemoryLockManager::default()),
-            logs: Arc::new(MemoryLogs::new(clock.clone())),
-            intake: one_step.then(together),
-            authorizer: Arc::default(),
-            executions,
-            audit,
-        }
-    }
-}
-
-fn assemble(fuse: &Arc<Fuse>, clock: &Arc<ManualClock>, world: &Arc<World>, lasting: &Lasting) -> Runvoy {
-    fn fused<T: ?Sized>(fuse: &Arc<Fuse>, inner: &Arc<T>) -> Arc<Fused<T>> {
-        Arc::new(Fused { fuse: Arc::clone(fuse), inner: Arc::clone(inner) })
-    }
-    let executor: Arc<dyn Executor> = world.clone();
-    let authorizer: Arc<dyn Authorizer> = lasting.authorizer.clone();
-    let mut builder = Runvoy::builder();
-    if let Some(intake) = &lasting.intake {
-        builder = builder.intake(fused(fuse, intake));
-    }
-    builder
-        .keys(fused(fuse, &lasting.keys))
-        .executions(fused(fuse, &lasting.executions))
-        .locks(fused(fuse, &lasting.locks))
-        .secrets(fused(fuse, &lasting.secrets))
-        .executor(fused(fuse, &executor))
-        .logs(fused(fuse, &lasting.logs))
-        .audit(fused(fuse, &lasting.audit))
-        .authorizer(fused(fuse, &authorizer))
-        .clock(clock.clone())
-        .build()
-        .unwrap()
 }
 
 /// Plays a story to its end; answers whether a process died over it.

@@ -174,7 +174,7 @@ impl ExecutionStore for Fused<dyn ExecutionStore> {
 
 #[async_trait]
 impl Intake for Fused<dyn Intake> {
-    async fn take_in(&self, events: Vec<AuditEvent>, new: NewExecution) -> Result<Created, IntakeError> {
+    async fn take_in(&self, events: Vec<AuditEvent>, new: NewExecution) -> Result<Taken, IntakeError> {
         self.fuse.call(self.inner.take_in(events, new)).await
     }
 }

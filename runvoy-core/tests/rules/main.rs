@@ -16,6 +16,7 @@ mod crash;
 mod fuse;
 mod hang_up;
 mod images;
+mod lasting;
 mod lives;
 mod locks;
 mod outage;

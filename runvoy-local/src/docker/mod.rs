@@ -12,6 +12,7 @@ mod join;
 mod probe;
 mod pull;
 mod refusal;
+mod sayings;
 mod start;
 mod stop;
 mod sweep;

@@ -88,6 +88,18 @@ pub(super) fn values(record: &Execution, sealed: Option<Vec<u8>>) -> Result<Vec<
     Ok(values)
 }
 
+/// Makes of a new row of an execution that waits for its lock that of one that was granted it.
+pub(super) fn grant(row: &mut [Value], granted: &Execution) -> Result<(), Failure> {
+    let lock = serde_json::to_string(&granted.lock).map_err(Failure::unreadable)?;
+    let status = granted.status.as_str().to_owned();
+    for (column, value) in [(5, status), (12, text::time(granted.attempted_at)), (26, lock)] {
+        if let Some(place) = row.get_mut(column) {
+            *place = value.into();
+        }
+    }
+    Ok(())
+}
+
 /// The values that a step may change, in the order of the update.
 fn changing(record: &Execution) -> Result<[Value; 18], Failure> {
     let (stop, log) = (record.stop.as_ref(), record.log.as_ref());

@@ -62,25 +62,33 @@ pub(super) fn row(sealer: &Sealer, new: &NewExecution) -> Result<Vec<Value>, Fai
     execution_row::values(&new.record, request)
 }
 
-/// Changes nothing where it answers a conflict.
-pub(super) fn create(
-    connection: &Connection,
-    new: &NewExecution,
-    row: Vec<Value>,
-) -> Result<Created, Failure> {
+fn create(connection: &Connection, new: &NewExecution, row: Vec<Value>) -> Result<Created, Failure> {
+    if let Some(answer) = refused(connection, new)? {
+        return Ok(answer);
+    }
+    insert(connection, new, row)?;
+    Ok(Created::New)
+}
+
+/// Why a new execution is not to be recorded, if it is not.
+pub(super) fn refused(connection: &Connection, new: &NewExecution) -> Result<Option<Created>, Failure> {
     let NewExecution { record, idempotency, limits, .. } = new;
     if let Some(key) = idempotency
         && let Some(known) = known(connection, record, key)?
     {
-        return Ok(Created::Existing(Box::new(known)));
+        return Ok(Some(Created::Existing(Box::new(known))));
     }
     if !allows(None, record.status, record.status_reason) {
         let what = format!("an execution does not begin as {}", record.status);
         return Err(StoreError::Invalid { what, source: None }.into());
     }
-    if let Some((scope, limit)) = exceeded(connection, &record.created_by, *limits)? {
-        return Ok(Created::TooMany { scope, limit });
-    }
+    let exceeded = exceeded(connection, &record.created_by, *limits)?;
+    Ok(exceeded.map(|(scope, limit)| Created::TooMany { scope, limit }))
+}
+
+/// Changes nothing where it answers a conflict.
+pub(super) fn insert(connection: &Connection, new: &NewExecution, row: Vec<Value>) -> Result<(), Failure> {
+    let NewExecution { record, idempotency, .. } = new;
     let inserted = connection.prepare_cached(execution_row::INSERT)?.execute(params_from_iter(row));
     inserted.map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => {
@@ -94,7 +102,7 @@ pub(super) fn create(
     if let Some(key) = idempotency {
         remember(connection, record, key)?;
     }
-    Ok(Created::New)
+    Ok(())
 }
 
 /// The record that a live key of the same user stands for.

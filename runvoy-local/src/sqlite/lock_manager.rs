@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -20,16 +20,45 @@ const IN_USE: &str = "SELECT name, document FROM locks INDEXED BY locks_in_use W
 /// Documents by name.
 pub(super) type Documents = HashMap<LockName, Arc<LockDocument>>;
 
-/// Locks in the file, and those in use in memory too: who waits looks often. The file has one server, so the memory is
-/// right as long as it follows each commit, on the writing thread.
+/// The locks in use, in memory: who waits looks often. The file has one server, so this is right as long as it follows
+/// each commit, on the writing thread.
+#[derive(Clone)]
+pub(super) struct InUse(Arc<RwLock<Documents>>);
+
+impl InUse {
+    pub(super) fn new(documents: Documents) -> Self {
+        Self(Arc::new(RwLock::new(documents)))
+    }
+
+    /// What a commit made of a lock.
+    pub(super) fn follow(&self, name: &LockName, lock: &LockDocument) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_free() {
+            known.remove(name);
+        } else {
+            known.insert(name.clone(), Arc::new(lock.clone()));
+        }
+    }
+
+    /// Whether a lock is held or waited for. What is committed right now may be missing.
+    pub(super) fn has(&self, name: &LockName) -> bool {
+        self.read().contains_key(name)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Documents> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Locks in the file.
 pub(super) struct SqliteLockManager {
     database: Arc<Database>,
-    in_use: Arc<RwLock<Documents>>,
+    in_use: InUse,
 }
 
 impl SqliteLockManager {
-    pub(super) fn new(database: Arc<Database>, in_use: Documents) -> Self {
-        Self { database, in_use: Arc::new(RwLock::new(in_use)) }
+    pub(super) fn new(database: Arc<Database>, in_use: InUse) -> Self {
+        Self { database, in_use }
     }
 }
 
@@ -49,7 +78,7 @@ fn read(document: &str) -> Result<LockDocument, Failure> {
     serde_json::from_str(document).map_err(Failure::unreadable)
 }
 
-fn get(connection: &Connection, name: &LockName) -> Result<LockDocument, Failure> {
+pub(super) fn get(connection: &Connection, name: &LockName) -> Result<LockDocument, Failure> {
     let mut statement = connection.prepare_cached(GET)?;
     let document: Option<String> = statement.query_row([name.as_str()], |row| row.get(0)).optional()?;
     document.map_or_else(|| Ok(LockDocument::default()), |document| read(&document))
@@ -68,9 +97,14 @@ fn command(
     if lock == before {
         return Ok((answer, None));
     }
-    let document = serde_json::to_string(&lock).map_err(Failure::unreadable)?;
-    connection.prepare_cached(PUT)?.execute((name.as_str(), !lock.is_free(), document))?;
+    put(connection, name, &lock)?;
     Ok((answer, Some(lock)))
+}
+
+pub(super) fn put(connection: &Connection, name: &LockName, lock: &LockDocument) -> Result<(), Failure> {
+    let document = serde_json::to_string(lock).map_err(Failure::unreadable)?;
+    connection.prepare_cached(PUT)?.execute((name.as_str(), !lock.is_free(), document))?;
+    Ok(())
 }
 
 #[async_trait]
@@ -81,24 +115,20 @@ impl LockManager for SqliteLockManager {
         asked: LockCommand,
         now: Timestamp,
     ) -> Result<LockAnswer, StoreError> {
-        let (name, known) = (name.clone(), Arc::clone(&self.in_use));
+        let (name, in_use) = (name.clone(), self.in_use.clone());
         let changed = name.clone();
-        let remember = move |(_, lock): &(LockAnswer, Option<LockDocument>)| {
-            let Some(lock) = lock else { return };
-            let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
-            if lock.is_free() {
-                known.remove(&changed);
-            } else {
-                known.insert(changed, Arc::new(lock.clone()));
+        let follow = move |(_, lock): &(LockAnswer, Option<LockDocument>)| {
+            if let Some(lock) = lock {
+                in_use.follow(&changed, lock);
             }
         };
         let done =
-            self.database.write_then(move |connection| command(connection, &name, &asked, now), remember);
+            self.database.write_then(move |connection| command(connection, &name, &asked, now), follow);
         Ok(done.await?.0)
     }
 
     async fn show(&self, name: &LockName) -> Result<Arc<LockDocument>, StoreError> {
-        let known = self.in_use.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let known = self.in_use.read().get(name).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
@@ -107,7 +137,7 @@ impl LockManager for SqliteLockManager {
     }
 
     async fn list(&self) -> Result<Vec<(LockName, Arc<LockDocument>)>, StoreError> {
-        let known = self.in_use.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.in_use.read();
         let mut locks: Vec<_> = known.iter().map(|(name, lock)| (name.clone(), Arc::clone(lock))).collect();
         locks.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(locks)

@@ -41,7 +41,7 @@ use execution_store::SqliteExecutionStore;
 use image_registry::SqliteImageRegistry;
 use intake::SqliteIntake;
 use key_store::SqliteKeyStore;
-use lock_manager::SqliteLockManager;
+use lock_manager::{InUse, SqliteLockManager};
 use seal::Sealer;
 use secret_store::SqliteSecretStore;
 
@@ -86,14 +86,15 @@ impl SqliteStores {
         let started = opened.and_then(|(files, kept)| Ok((Database::start(files)?, kept)));
         let (database, kept) = started.map_err(|problem| OpenError { path, problem })?;
         let database = Arc::new(database);
+        let in_use = InUse::new(kept.locks);
         Ok(Self {
             keys: Arc::new(SqliteKeyStore::new(Arc::clone(&database), kept.accounts)),
             executions: Arc::new(SqliteExecutionStore::new(Arc::clone(&database), Arc::clone(&sealer))),
-            locks: Arc::new(SqliteLockManager::new(Arc::clone(&database), kept.locks)),
+            locks: Arc::new(SqliteLockManager::new(Arc::clone(&database), in_use.clone())),
             images: Arc::new(SqliteImageRegistry::new(Arc::clone(&database), kept.images)),
             secrets: Arc::new(SqliteSecretStore::new(Arc::clone(&database), Arc::clone(&sealer))),
             audit: Arc::new(SqliteAuditLog::new(Arc::clone(&database))),
-            intake: Arc::new(SqliteIntake::new(database, sealer)),
+            intake: Arc::new(SqliteIntake::new(database, sealer, in_use)),
         })
     }
 
@@ -127,7 +128,7 @@ impl SqliteStores {
         self.audit.clone()
     }
 
-    /// Both of them in one step.
+    /// Audit log, execution records and locks in one step.
     pub fn intake(&self) -> Arc<dyn Intake> {
         self.intake.clone()
     }

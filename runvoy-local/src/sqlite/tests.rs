@@ -52,6 +52,50 @@ fn hold(database: &Arc<Database>) -> (mpsc::Sender<()>, tokio::task::JoinHandle<
     (release, held)
 }
 
+/// An end of the process leaves what the system was given: only a look inside tells whether the disk has it.
+#[tokio::test]
+async fn each_commit_reaches_the_disk_before_it_is_answered() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = database(directory.path());
+    let synchronous = |connection: &rusqlite::Connection| {
+        Ok(connection.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0))?)
+    };
+    let full = 2;
+    assert_eq!(database.write(synchronous).await.unwrap(), full);
+}
+
+/// What another connection sees of the file now.
+fn from_outside(directory: &Path) -> i64 {
+    let connection = rusqlite::Connection::open(directory.join("runvoy.db")).unwrap();
+    let count = "SELECT count(*) FROM meta WHERE name LIKE 'batch%'";
+    connection.query_row(count, [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_committed_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = database(directory.path());
+    let (release, held) = hold(&database);
+    let insert = |number: i64| {
+        let directory = directory.path().to_owned();
+        move |connection: &rusqlite::Connection| {
+            let insert = "INSERT INTO meta (name, value) VALUES ('batch' || ?1, x'00')";
+            connection.execute(insert, [number])?;
+            Ok(from_outside(&directory))
+        }
+    };
+    let mut waiting: Vec<_> = (0..32).map(|number| Box::pin(database.write(insert(number)))).collect();
+    for write in &mut waiting {
+        assert!(futures_util::poll!(write).is_pending());
+    }
+    release.send(()).unwrap();
+    held.await.unwrap().unwrap();
+    for write in waiting {
+        assert_eq!(write.await.unwrap(), 0, "one of them was committed before the last was done");
+    }
+    assert_eq!(from_outside(directory.path()), 32);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_operation_undoes_itself_alone() {
     let directory = tempfile::tempdir().unwrap();

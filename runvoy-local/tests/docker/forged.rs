@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use runvoy_core::ReconcileOptions;
-use runvoy_core::port::{Claim, Executor, TaskState};
+use runvoy_core::port::{Claim, Executor, StartTask, TaskState};
 use runvoy_core::state::{Reason, Status};
 use runvoy_core::testing::executor::{describe, exit, until};
 use runvoy_task::{EndReason, EndRecord, Gate, GateState, layout};
@@ -183,15 +183,20 @@ async fn a_command_that_takes_its_claim_away_runs_once_and_is_not_revoked() {
     }
 }
 
-/// A container that was told a command, as far as a server had come that died then. It claims nothing.
-fn told_by_hand(containers: &Containers, start: &runvoy_core::port::StartTask) {
-    let dir = containers.dir(start.id);
-    fs::create_dir_all(&dir).unwrap();
+/// A container that might be an execution's. What the engine calls it.
+fn run_by_hand(containers: &Containers, start: &StartTask) -> String {
     let root = containers.config.root.canonicalize().unwrap();
     let labels = [format!("runvoy.execution={}", start.id), format!("runvoy.data={}", root.display())];
     let name = format!("runvoy-{}", start.id);
     let run = ["run", "--detach", "--name", &name, "--label", &labels[0], "--label", &labels[1]];
-    let container = docker_text(&[&run[..], &[BUSYBOX, "sleep", "600"]].concat());
+    docker_text(&[&run[..], &[BUSYBOX, "sleep", "600"]].concat())
+}
+
+/// A container that was told a command, as far as a server had come that died then. It claims nothing.
+fn told_by_hand(containers: &Containers, start: &StartTask) {
+    let dir = containers.dir(start.id);
+    fs::create_dir_all(&dir).unwrap();
+    let container = run_by_hand(containers, start);
     let engine = docker_text(&["info", "--format", "{{.ID}} {{.DockerRootDir}}"]);
     let told = serde_json::json!({
         "state": "told", "at_ms": 1, "grace_ms": 1000, "engine": engine, "container": container,
@@ -217,6 +222,18 @@ async fn who_was_told_a_command_has_it_whether_there_is_a_claim_or_not() {
     let dir = containers.dir(start.id);
     assert!(!dir.join("marks").exists() && !dir.join(layout::GATE).exists());
     assert_eq!(containers.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_under_the_name_of_a_command_that_is_over_is_removed() {
+    let mut containers = Containers::new().await;
+    let start = shell("exit 4");
+    assert_eq!(containers.run(&start).await.exit.exit_code, Some(4));
+    containers.must_be_empty();
+    run_by_hand(&containers, &start);
+    containers.restarted().await;
+    containers.must_be_empty();
+    assert_eq!(exit(&*containers.executor, start.id).await.exit_code, Some(4));
 }
 
 #[tokio::test(flavor = "multi_thread")]
