@@ -101,8 +101,8 @@ async fn lock(stores: &Shared, name: &str) -> LockDocument {
 
 /// The record is as it was answered; it starts if it holds the lock, and waits if it does not.
 async fn assert_agrees(stores: &Shared, record: &Execution, holder: Option<&Holder>) {
-    let stored = stores.executions.get(record.id).await.unwrap();
-    assert_eq!(stored.as_ref(), Some(record));
+    let found = stores.executions.get(record.id).await.unwrap();
+    assert_eq!(found.as_ref(), Some(record));
     let token = record.lock.as_ref().unwrap().token;
     let held = holder.filter(|holder| holder.execution == record.id);
     assert_eq!(token, held.map(|holder| holder.token));

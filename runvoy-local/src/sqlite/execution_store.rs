@@ -63,13 +63,11 @@ pub(super) fn row(sealer: &Sealer, new: &NewExecution) -> Result<Vec<Value>, Fai
 }
 
 fn create(connection: &Connection, new: &NewExecution, row: Vec<Value>) -> Result<Created, Failure> {
-    match refused(connection, new)? {
-        Some(answer) => Ok(answer),
-        None => {
-            insert(connection, new, row)?;
-            Ok(Created::New)
-        }
+    if let Some(answer) = refused(connection, new)? {
+        return Ok(answer);
     }
+    insert(connection, new, row)?;
+    Ok(Created::New)
 }
 
 /// Why a new execution is not to be recorded, if it is not.

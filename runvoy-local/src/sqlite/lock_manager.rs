@@ -118,7 +118,9 @@ impl LockManager for SqliteLockManager {
         let (name, in_use) = (name.clone(), self.in_use.clone());
         let changed = name.clone();
         let follow = move |(_, lock): &(LockAnswer, Option<LockDocument>)| {
-            lock.iter().for_each(|lock| in_use.follow(&changed, lock));
+            if let Some(lock) = lock {
+                in_use.follow(&changed, lock);
+            }
         };
         let done =
             self.database.write_then(move |connection| command(connection, &name, &asked, now), follow);
