@@ -34,6 +34,8 @@ mod executors;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod guest;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
+mod image_offer;
+#[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod local;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod policy_dir;
