@@ -9,8 +9,6 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 const LOCK: &str = "server.lock";
-/// There once the registry of images was given one to begin with.
-const IMAGE_OFFERED: &str = "image.offered";
 
 /// A data directory that this process alone serves, until it is dropped.
 #[derive(Debug)]
@@ -102,22 +100,6 @@ impl DataDir {
     /// The directories of executions.
     pub fn executions(&self) -> PathBuf {
         self.path.join("executions")
-    }
-
-    /// Whether an image was ever offered to an empty registry.
-    pub(crate) fn image_was_offered(&self) -> bool {
-        self.path.join(IMAGE_OFFERED).exists()
-    }
-
-    /// Remembers that one was.
-    pub(crate) fn note_image_offered(&self) -> io::Result<()> {
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.path.join(IMAGE_OFFERED))?;
-        File::open(&self.path)?.sync_all()
     }
 
     /// Tells other processes where this one listens.

@@ -36,6 +36,8 @@ mod guest;
 #[cfg(all(feature = "server", feature = "sqlite"))]
 mod key_files;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
+mod image_offer;
+#[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod local;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod policy_dir;

@@ -89,7 +89,7 @@ pub struct LocalError {
     source: BoxError,
 }
 
-fn failed<E: Into<BoxError>>(what: &'static str) -> impl FnOnce(E) -> LocalError {
+pub(crate) fn failed<E: Into<BoxError>>(what: &'static str) -> impl FnOnce(E) -> LocalError {
     move |source| LocalError { what, source: source.into() }
 }
 
@@ -215,17 +215,6 @@ impl Local {
     /// The HTTP API.
     pub fn router(&self) -> Router {
         http::router(self.runvoy.clone())
-    }
-
-    /// Where commands run in images, registers the one that an empty registry begins with: once in the life of a data
-    /// directory, so that whoever removes it is rid of it.
-    pub async fn offer_image(&self, image: &str, owner: &Email) -> Result<(), LocalError> {
-        if !self.sandbox.is_containers() || self.dir.image_was_offered() {
-            return Ok(());
-        }
-        let offered = self.runvoy.bootstrap_image(image, owner).await;
-        offered.map_err(failed("the default image cannot be registered"))?;
-        self.dir.note_image_offered().map_err(failed("the data directory cannot be written"))
     }
 
     /// The data directory.
