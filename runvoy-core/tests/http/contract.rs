@@ -134,6 +134,27 @@ async fn every_route_and_role_as_the_matrix_says() {
     }
 }
 
+/// Values, tokens, and what others may not see: caches do not know the header of the key.
+#[tokio::test]
+async fn nobody_on_the_way_may_keep_an_answer() {
+    let server = Server::new().await;
+    let secret = r#"{"name":"gh","key_name":"K","value":"v"}"#;
+    server.ask(Method::POST, "/secrets", secret).await;
+    let run = server.ask(Method::POST, "/run", RUN).await;
+    let id = run.json()["execution_id"].as_str().unwrap().to_owned();
+    server.settle().await;
+    let mut answers = vec![run, server.ask_as(None, Method::GET, "/secrets/gh", Body::empty()).await];
+    let of_run = |rest: &str| format!("/executions/{id}{rest}");
+    for path in ["/secrets/gh".to_owned(), "/me".into(), of_run("/logs"), of_run("/logs/stream"), of_run("")]
+    {
+        answers.push(server.get(&path).await);
+    }
+    for answer in answers {
+        let cache: Vec<_> = answer.headers.get_all("cache-control").iter().collect();
+        assert_eq!(cache, ["no-store"], "{answer:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_viewer_learns_nothing_from_a_bad_body() {
     let server = Server::new().await;
