@@ -137,6 +137,12 @@ impl WantedSecret {
     pub fn named(name: SecretName) -> Self {
         Self { name, owners: Vec::new(), made_by: None }
     }
+
+    /// A secret that is there.
+    pub(crate) fn of(secret: &Secret) -> Self {
+        let made_by = Some(secret.created_by_request_id);
+        Self { name: secret.name.clone(), owners: secret.owned_by.clone(), made_by }
+    }
 }
 
 /// A secret in an execution's record.

@@ -264,14 +264,11 @@ impl Runvoy {
 
     async fn about_execution(&self, caller: &Caller, action: Action, id: ExecutionId) -> Result<CanI, Error> {
         let store = Error::store("the execution store");
-        if let Some(record) = self.inner.executions.get(id).await.map_err(store)? {
+        if let Some(record) = self.inner.executions.get(id).await.map_err(store)?
+            && self.is_shown(caller, action, &record).await?
+        {
             let resource = Resource::Execution { id, owners: &record.owned_by };
-            let answer = self.ask(caller, action, resource, None).await?;
-            if answer.is_allowed()
-                || self.ask(caller, Action::ReadExecution, resource, None).await?.is_allowed()
-            {
-                return Ok(answer);
-            }
+            return self.ask(caller, action, resource, None).await;
         }
         let answer = self.ask(caller, action, Resource::Execution { id, owners: &[] }, None).await?;
         if answer.is_allowed() { Err(Error::no_execution(id)) } else { Ok(answer) }

@@ -92,7 +92,7 @@ impl Runvoy {
             let principal = Principal { user: &user, role };
             let (action, resource) = (Action::ListExecutions, Resource::System);
             let request = AuthzRequest { principal, action, resource, run: None };
-            if let Decision::Deny { .. } = self.inner.authorizer.authorize(&request).await? {
+            if let Decision::Deny { .. } = self.decide_for(request).await? {
                 missing_roles.push(role.to_string());
             }
         }
