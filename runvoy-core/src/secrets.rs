@@ -107,6 +107,11 @@ impl SecretChange {
         Self { key_name: None, description: None, value: None, by, at, request }
     }
 
+    /// Whether it leaves all that matters as it is.
+    pub fn is_nothing(&self) -> bool {
+        self.key_name.is_none() && self.description.is_none() && self.value.is_none()
+    }
+
     /// What it changes, by the fields' names.
     pub fn names(&self) -> String {
         let fields = [
@@ -136,6 +141,12 @@ impl WantedSecret {
     /// A secret of which only the name is known.
     pub fn named(name: SecretName) -> Self {
         Self { name, owners: Vec::new(), made_by: None }
+    }
+
+    /// A secret that is there.
+    pub(crate) fn of(secret: &Secret) -> Self {
+        let made_by = Some(secret.created_by_request_id);
+        Self { name: secret.name.clone(), owners: secret.owned_by.clone(), made_by }
     }
 }
 

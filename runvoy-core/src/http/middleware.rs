@@ -68,8 +68,18 @@ const UNROUTED: Method = Method::TRACE;
 pub(super) fn without_head(mut request: Request) -> Request {
     if request.method() == Method::HEAD {
         *request.method_mut() = UNROUTED;
+        request.extensions_mut().insert(AskedWith(Method::HEAD));
     }
     request
+}
+
+/// The method of a request, where it was replaced by another.
+#[derive(Clone)]
+struct AskedWith(Method);
+
+/// The method that a request came with.
+fn asked_with(request: &Request) -> &Method {
+    request.extensions().get::<AskedWith>().map_or(request.method(), |AskedWith(method)| method)
 }
 
 pub(super) fn allow_without_head(mut response: Response) -> Response {
@@ -82,14 +92,15 @@ pub(super) fn allow_without_head(mut response: Response) -> Response {
     response
 }
 
-/// Gives every request an id and a span of the log, and logs a failure of ours once, where it is answered.
+/// Gives every request an id and a span of the log, and logs a failure of ours once, where it is answered. No answer is to be
+/// kept on the way: many hold a value, a token or what others may not see, and caches do not know `X-API-Key`.
 pub(super) async fn request(State(runvoy): State<Runvoy>, mut request: Request, next: Next) -> Response {
     let request_id = RequestId::random();
     let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
     let address = peer.and_then(|peer| sender(peer, request.headers(), &runvoy.config().trusted_proxies));
     let context = RequestContext { request_id, address };
     request.extensions_mut().insert(context);
-    let span = request_log::span(request_id, request.method(), &shown(request.uri().path()));
+    let span = request_log::span(request_id, asked_with(&request), &shown(request.uri().path()));
     let began = Instant::now();
     let cors = Cors::of(runvoy.config(), &request);
     let is_preflight = request.method() == Method::OPTIONS;
@@ -103,6 +114,7 @@ pub(super) async fn request(State(runvoy): State<Runvoy>, mut request: Request, 
         }
     };
     cors.tell(response.headers_mut());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     request_log::answered(&span, &response, began.elapsed());
     if let Ok(value) = HeaderValue::from_str(&request_id.to_string()) {
         response.headers_mut().insert(HeaderName::from_static(REQUEST_ID_HEADER), value);
@@ -159,6 +171,14 @@ mod tests {
             assert_eq!(of("10.0.0.1", nothing), None, "{nothing}");
             assert_eq!(of("192.0.2.9", nothing).as_deref(), Some("192.0.2.9"), "{nothing}, not believed");
         }
+    }
+
+    #[test]
+    fn a_request_for_a_head_is_routed_nowhere_and_still_known_as_one() {
+        let request = without_head(Request::head("/").body(axum::body::Body::empty()).unwrap());
+        assert_eq!((request.method(), asked_with(&request)), (&UNROUTED, &Method::HEAD));
+        let request = without_head(Request::get("/").body(axum::body::Body::empty()).unwrap());
+        assert_eq!((request.method(), asked_with(&request)), (&Method::GET, &Method::GET));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::{Extension, Json};
-use http::{StatusCode, header};
+use http::StatusCode;
 
 use super::ApiError;
 use super::json::RawBody;
@@ -45,7 +45,7 @@ pub(super) async fn create_user(
 ) -> Result<impl IntoResponse, ApiError> {
     let request: CreateUserRequest = parse(&runvoy, &caller, Action::CreateUser, &body).await?;
     let invitation = runvoy.create_user(&caller, &request).await?;
-    Ok((StatusCode::CREATED, secret(invited(&runvoy, invitation))))
+    Ok((StatusCode::CREATED, Json(invited(&runvoy, invitation))))
 }
 
 /// Takes somebody's key back. The user stays known.
@@ -84,7 +84,7 @@ pub(super) async fn rotate_user(
 ) -> Result<impl IntoResponse, ApiError> {
     let request: RotateUserRequest = parse(&runvoy, &caller, Action::RotateUser, &body).await?;
     let invitation = runvoy.rotate_user(&caller, &request).await?;
-    Ok(secret(invited(&runvoy, invitation)))
+    Ok(Json(invited(&runvoy, invitation)))
 }
 
 /// Fetches a key with a claim token: once, and within 15 minutes. Needs no key.
@@ -100,16 +100,15 @@ pub(super) async fn get_claim(
     State(runvoy): State<Runvoy>,
     Extension(context): Extension<RequestContext>,
     token: Result<Path<String>, axum::extract::rejection::PathRejection>,
-) -> Result<Response, ApiError> {
+) -> Result<Json<ClaimAnswer>, ApiError> {
     // What is no text is no token of ours.
     let token = token.map(|Path(token)| token).unwrap_or_default();
     let claimed = runvoy.claim(&token, context).await?;
-    Ok(secret(ClaimAnswer {
+    Ok(Json(ClaimAnswer {
         api_key: claimed.key.reveal().to_owned(),
         user_email: claimed.user.email,
         message: "API key claimed successfully".to_owned(),
-    })
-    .into_response())
+    }))
 }
 
 /// A body; who may not do this at all is told that, and not what is wrong with it.
@@ -126,11 +125,6 @@ async fn parse<T: serde::de::DeserializeOwned>(
             Err(error)
         }
     }
-}
-
-/// An answer that nobody on the way may keep.
-fn secret<T>(body: T) -> ([(header::HeaderName, &'static str); 1], Json<T>) {
-    ([(header::CACHE_CONTROL, "no-store")], Json(body))
 }
 
 fn invited(runvoy: &Runvoy, invitation: Invitation) -> InvitationAnswer {

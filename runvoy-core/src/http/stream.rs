@@ -88,7 +88,6 @@ pub(super) async fn get_stream(
     });
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-store"),
         // nginx would collect the stream before it passes it on.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];

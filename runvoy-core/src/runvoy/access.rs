@@ -83,6 +83,14 @@ impl Granted {
     }
 }
 
+/// The decisions that allowed a run, each to be recorded before it begins.
+pub(crate) struct RunGranted {
+    /// That it runs.
+    pub(crate) run: Granted,
+    /// That it gets these secrets.
+    pub(crate) secrets: Vec<Granted>,
+}
+
 impl Runvoy {
     /// Lets a request in, or says when: to be asked once, before anything else is done for it.
     pub fn let_in(&self, context: &RequestContext) -> Result<(), Error> {
@@ -166,19 +174,34 @@ impl Runvoy {
         &self,
         caller: &Caller,
         context: RunContext<'_>,
-    ) -> Result<Granted, Error> {
-        let granted = self.authorize(caller, Action::Run, Resource::System, Some(context)).await?;
+    ) -> Result<RunGranted, Error> {
+        let run = self.authorize(caller, Action::Run, Resource::System, Some(context)).await?;
+        let mut secrets = Vec::new();
         for (action, resource) in what_a_run_uses(&context) {
             let seen = self.as_seen(caller, action, resource, Some(context)).await?;
-            self.authorize(caller, action, seen, Some(context)).await?;
-            if let Resource::Secret { name, owners: [] } = seen {
-                return Err(secrets::unknown_to_run(name));
+            let granted = self.authorize(caller, action, seen, Some(context)).await?;
+            match seen {
+                Resource::Secret { name, owners: [] } => return Err(secrets::unknown_to_run(name)),
+                Resource::Secret { .. } => secrets.push(granted),
+                _ => {}
             }
         }
-        Ok(granted)
+        Ok(RunGranted { run, secrets })
     }
 
-    /// The one question to the authorizer. Records nothing.
+    /// Whether somebody may do something. Records nothing.
+    pub(crate) async fn may(
+        &self,
+        caller: &Caller,
+        action: Action,
+        resource: Resource<'_>,
+        run: Option<RunContext<'_>>,
+    ) -> Result<bool, Error> {
+        let decision = self.decide(caller, action, resource, run).await?;
+        Ok(matches!(decision, Decision::Allow { .. }))
+    }
+
+    /// What is decided about somebody's request. Records nothing.
     pub(crate) async fn decide(
         &self,
         caller: &Caller,
@@ -187,7 +210,11 @@ impl Runvoy {
         run: Option<RunContext<'_>>,
     ) -> Result<Decision, Error> {
         let principal = Principal { user: &caller.user, role: caller.role };
-        let request = AuthzRequest { principal, action, resource, run };
+        self.decide_for(AuthzRequest { principal, action, resource, run }).await
+    }
+
+    /// The one question to the authorizer, also about whoever sends no request now. Records nothing.
+    pub(crate) async fn decide_for(&self, request: AuthzRequest<'_>) -> Result<Decision, Error> {
         Ok(self.inner.authorizer.authorize(&request).await?)
     }
 

@@ -193,6 +193,11 @@ impl Runvoy {
         match (&question.target, question.action) {
             (Target::Execution(id), action) => self.about_execution(caller, action, *id).await,
             (_, Action::Run) => self.about_run(caller, run).await,
+            (Target::Secret(name), Action::CreateSecret) => {
+                let decision = self.decide_creation(caller, name).await?;
+                let resource = question.target.resource(&[]).to_string();
+                Ok(CanI { action: Action::CreateSecret, resource, decision })
+            }
             (target, action) => {
                 let seen = self.as_seen(caller, action, target.resource(&owners), run).await?;
                 self.ask(caller, action, seen, run).await
@@ -264,14 +269,11 @@ impl Runvoy {
 
     async fn about_execution(&self, caller: &Caller, action: Action, id: ExecutionId) -> Result<CanI, Error> {
         let store = Error::store("the execution store");
-        if let Some(record) = self.inner.executions.get(id).await.map_err(store)? {
+        if let Some(record) = self.inner.executions.get(id).await.map_err(store)?
+            && self.is_shown(caller, action, &record).await?
+        {
             let resource = Resource::Execution { id, owners: &record.owned_by };
-            let answer = self.ask(caller, action, resource, None).await?;
-            if answer.is_allowed()
-                || self.ask(caller, Action::ReadExecution, resource, None).await?.is_allowed()
-            {
-                return Ok(answer);
-            }
+            return self.ask(caller, action, resource, None).await;
         }
         let answer = self.ask(caller, action, Resource::Execution { id, owners: &[] }, None).await?;
         if answer.is_allowed() { Err(Error::no_execution(id)) } else { Ok(answer) }

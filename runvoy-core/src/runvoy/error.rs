@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use crate::id::{LockName, ParseIdError, SecretName};
@@ -137,6 +138,14 @@ pub enum Unauthenticated {
     BadToken,
 }
 
+/// Why something is refused, by the policy that forbids it or for want of one that allows it.
+pub(crate) fn denial(policy: Option<&PolicyId>, action: Action, resource: &dyn fmt::Display) -> String {
+    match policy {
+        Some(policy) => format!("policy `{policy}` forbids `{action}` on `{resource}`"),
+        None => format!("no policy allows `{action}` on `{resource}`"),
+    }
+}
+
 impl Error {
     /// A part of the request that is not as it must be.
     pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
@@ -149,7 +158,7 @@ impl Error {
     }
 
     /// An execution that is not there.
-    pub(crate) fn no_execution(id: impl std::fmt::Display) -> Self {
+    pub(crate) fn no_execution(id: impl fmt::Display) -> Self {
         Self::NotFound { what: format!("execution {id}") }
     }
 

@@ -1,12 +1,10 @@
 //! What secrets become of a run: looked up when it is asked for, given to its task when it starts.
 
 use super::secrets::NO_STORE;
-use super::{Caller, Error, Runvoy};
+use super::{Error, Runvoy, validate};
 use crate::execution::{Execution, Patch, StartRequest};
 use crate::id::SecretName;
-use crate::port::{
-    Action, AuditEvent, AuditKind, Refusal, Refused, Resource, StartTask, StoreError, Transition,
-};
+use crate::port::{Refusal, Refused, StartTask, StoreError, Transition};
 use crate::secrets::{Secret, SecretUse, SecretValue, WantedSecret};
 use crate::state::Status;
 
@@ -18,6 +16,12 @@ pub(crate) enum HandOut {
     Refused(Refusal),
     /// Nothing: somebody else has gone on with the execution meanwhile.
     Overtaken(Box<Execution>),
+}
+
+impl HandOut {
+    fn refused(message: String) -> Self {
+        Self::Refused(Refusal { of: Refused::Start, message })
+    }
 }
 
 impl Runvoy {
@@ -33,25 +37,14 @@ impl Runvoy {
         let mut variables = Vec::new();
         for wanted in wanted {
             let Some(secret) = self.stored_secret(&wanted.name).await? else { continue };
-            wanted.made_by = Some(secret.created_by_request_id);
-            wanted.owners = secret.owned_by;
+            *wanted = WantedSecret::of(&secret);
             variables.push((secret.key_name, secret.name));
         }
         Ok(variables)
     }
 
-    /// What is recorded of a run's secrets before it is accepted, one event each: who wants to know who used a secret
-    /// looks for that.
-    pub(super) fn secret_uses(&self, caller: &Caller, record: &Execution) -> Vec<AuditEvent> {
-        let used = record.secrets.iter().map(|used| {
-            let resource = Resource::Secret { name: &used.name, owners: &[] };
-            let event = self.event(caller, AuditKind::Allowed, (Action::UseSecret, resource), None);
-            AuditEvent { detail: Some(format!("by execution {}", record.id)), ..event }
-        });
-        used.collect()
-    }
-
-    /// Reads the values of an execution's secrets, as they are now, and notes in its record which versions they are.
+    /// Reads the values of an execution's secrets, as they are now, and notes in its record which versions they are. Two of
+    /// them that go into one variable by now are refused: neither is to replace the other.
     pub(crate) async fn hand_out(
         &self,
         record: &Execution,
@@ -61,8 +54,13 @@ impl Runvoy {
         for wanted in &request.asked.secrets {
             match self.read_secret(wanted).await? {
                 Ok(secret) => given.push(secret),
-                Err(message) => return Ok(HandOut::Refused(Refusal { of: Refused::Start, message })),
+                Err(message) => return Ok(HandOut::refused(message)),
             }
+        }
+        // Whoever owns one of them may have given it another key name since the run was accepted.
+        let variables = given.iter().map(|(secret, _)| (secret.key_name.clone(), secret.name.clone()));
+        if let Err(message) = validate::one_secret_each(variables) {
+            return Ok(HandOut::refused(format!("the secrets {message}")));
         }
         let uses = given
             .iter()

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::access::what_a_run_uses;
+use super::error::denial;
 use super::stored::Stored;
 use super::{Error, Runvoy};
 use crate::execution::{Execution, LockUse, Patch, StartRequest};
@@ -270,13 +271,9 @@ impl Runvoy {
         let run = std::iter::once((Action::Run, Resource::System));
         for (action, resource) in run.chain(what_a_run_uses(&context)) {
             let question = AuthzRequest { principal, action, resource, run: Some(context) };
-            if let Decision::Deny { policy } = self.inner.authorizer.authorize(&question).await? {
-                let policy = policy.map(|policy| policy.to_string());
-                let why = match &policy {
-                    Some(policy) => format!("policy `{policy}` forbids `{action}` on `{resource}`"),
-                    None => format!("no policy allows `{action}` on `{resource}` any more"),
-                };
-                return self.deny(record, policy, &why).await;
+            if let Decision::Deny { policy } = self.decide_for(question).await? {
+                let why = denial(policy.as_ref(), action, &resource);
+                return self.deny(record, policy.map(|policy| policy.to_string()), &why).await;
             }
         }
         Ok(Verdict::Allowed(Some(request)))

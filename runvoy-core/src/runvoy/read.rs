@@ -97,19 +97,36 @@ impl Runvoy {
         }
     }
 
-    /// The record that a prefix names, for a caller who wants to do this to it. Who may not do it to what is not theirs is
-    /// denied where there is none, too: so nobody learns which executions others have.
+    /// The record that a prefix names, for a caller who wants to do this to it. One of which they may be told nothing is told
+    /// as one that is not there, by the prefix alone: so nobody learns which executions others have.
     pub(crate) async fn find_for(
         &self,
         caller: &Caller,
         action: Action,
         prefix: &IdPrefix,
     ) -> Result<Execution, Error> {
-        let found = self.resolve(prefix).await;
-        if let Err(Error::NotFound { .. } | Error::Invalid { .. }) = found {
+        let mut shown = Vec::new();
+        for record in self.candidates(prefix).await? {
+            if self.is_shown(caller, action, &record).await? {
+                shown.push(record);
+            }
+        }
+        if shown.is_empty() {
             self.authorize_nobodys(caller, action, prefix.as_str()).await?;
         }
-        found
+        the_only(shown, prefix)
+    }
+
+    /// Whether somebody may do this to an execution, or read it: else its existence is no business of theirs.
+    pub(super) async fn is_shown(
+        &self,
+        caller: &Caller,
+        action: Action,
+        record: &Execution,
+    ) -> Result<bool, Error> {
+        let resource = Resource::Execution { id: record.id, owners: &record.owned_by };
+        Ok(self.may(caller, action, resource, None).await?
+            || self.may(caller, Action::ReadExecution, resource, None).await?)
     }
 
     /// Asks about an execution that is nobody's, by whatever it is called.
@@ -122,18 +139,21 @@ impl Runvoy {
 
     /// The record that a prefix names.
     pub(crate) async fn resolve(&self, prefix: &IdPrefix) -> Result<Execution, Error> {
-        if let Some(id) = prefix.whole() {
-            return self.get_record(id).await;
+        the_only(self.candidates(prefix).await?, prefix)
+    }
+
+    /// The records that a prefix may mean, two at most.
+    async fn candidates(&self, prefix: &IdPrefix) -> Result<Vec<Execution>, Error> {
+        let (store, executions) = (Error::store("the execution store"), &self.inner.executions);
+        let ids = match prefix.whole() {
+            Some(id) => vec![id],
+            None => executions.find(prefix).await.map_err(&store)?,
+        };
+        let mut records = Vec::new();
+        for id in ids {
+            records.extend(executions.get(id).await.map_err(&store)?);
         }
-        let found = self.inner.executions.find(prefix).await.map_err(Error::store("the execution store"))?;
-        match found.as_slice() {
-            [] => Err(Error::no_execution(prefix.as_str())),
-            [id] => self.get_record(*id).await,
-            _ => Err(Error::invalid(
-                "execution id",
-                format!("`{}` is ambiguous: give more of it", prefix.as_str()),
-            )),
-        }
+        Ok(records)
     }
 
     pub(crate) async fn get_record(&self, id: ExecutionId) -> Result<Execution, Error> {
@@ -143,5 +163,16 @@ impl Runvoy {
             .await
             .map_err(Error::store("the execution store"))?
             .ok_or_else(|| Error::no_execution(id))
+    }
+}
+
+fn the_only(mut found: Vec<Execution>, prefix: &IdPrefix) -> Result<Execution, Error> {
+    match (found.pop(), found.is_empty()) {
+        (Some(record), true) => Ok(record),
+        (Some(_), false) => {
+            let message = format!("`{}` is ambiguous: give more of it", prefix.as_str());
+            Err(Error::invalid("execution id", message))
+        }
+        (None, _) => Err(Error::no_execution(prefix.as_str())),
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::access::RunGranted;
 use super::locks::{Authorized, Entered, run_context};
 use tracing::Instrument as _;
 
@@ -63,14 +64,12 @@ impl Runvoy {
         let lock = run.lock.as_ref().map(|lock| &lock.name);
         let context = run_context(&run.command, &run.start, lock, now);
         let granted = self.authorize_run(caller, context).await?;
-        validate::one_secret_each(variables)?;
+        validate::one_secret_each(variables).map_err(|message| Error::invalid("secrets", message))?;
         self.admit().await?;
 
         let mut new = self.new_execution(caller, &run, idempotency, now);
         new.record.image_id = image;
-        let resource = Resource::Execution { id: new.record.id, owners: &[] }.to_string();
-        let mut decided = vec![granted.about(Some(resource), Some(&run.command))];
-        decided.extend(self.secret_uses(caller, &new.record));
+        let decided = to_record(granted, &new.record);
         self.although_the_caller_goes(self.clone().begin(decided, new)).await
     }
 
@@ -205,4 +204,14 @@ impl Runvoy {
             limits: LiveLimits { server: config.max_live, user: config.max_live_per_user },
         }
     }
+}
+
+/// What is recorded of a run before it is accepted. Each of its secrets is an event of its own: who wants to know who used
+/// one looks for that.
+fn to_record(granted: RunGranted, record: &Execution) -> Vec<AuditEvent> {
+    let RunGranted { run, secrets } = granted;
+    let resource = Resource::Execution { id: record.id, owners: &[] }.to_string();
+    let by = format!("by execution {}", record.id);
+    let uses = secrets.into_iter().map(|granted| granted.about(None, Some(&by)));
+    std::iter::once(run.about(Some(resource), Some(&record.command))).chain(uses).collect()
 }

@@ -94,15 +94,16 @@ fn secrets(names: &[String]) -> Result<Vec<WantedSecret>, Error> {
     Ok(wanted)
 }
 
-/// Refuses two secrets of one run that go into the same variable.
-pub(crate) fn one_secret_each(variables: Vec<(String, SecretName)>) -> Result<(), Error> {
+/// Says which two secrets of one run go into the same variable, if any do.
+pub(crate) fn one_secret_each(
+    variables: impl IntoIterator<Item = (String, SecretName)>,
+) -> Result<(), String> {
     let mut known = BTreeMap::new();
     for (variable, name) in variables {
         if let Some(other) = known.insert(variable.clone(), name.clone()) {
-            let message = format!(
+            return Err(format!(
                 "`{other}` and `{name}` both go into `{variable}`; name one of them, or change its key name"
-            );
-            return Err(Error::invalid("secrets", message));
+            ));
         }
     }
     Ok(())

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{Method, StatusCode};
 use runvoy_core::cedar::CedarAuthorizer;
-use runvoy_core::id::Role;
+use runvoy_core::execution::Execution;
+use runvoy_core::id::{Email, ExecutionId, Role};
+use runvoy_core::testing::execution_store::{new_execution, some_execution};
 use serde_json::{Value, json};
 
 use super::server::{Answer, Server, key};
@@ -126,6 +128,56 @@ async fn asking_tells_nobody_which_executions_there_are() {
     assert_eq!(check(&server, Role::Admin, part).await.status, StatusCode::BAD_REQUEST);
 }
 
+/// An execution of the admin's with that id.
+async fn recorded(server: &Server, id: u128) -> String {
+    let admin: Email = "admin@acme.test".parse().unwrap();
+    let id = ExecutionId::from_u128(id);
+    let record = Execution { id, created_by: admin.clone(), owned_by: vec![admin], ..some_execution() };
+    server.ports.executions.create(new_execution(record)).await.unwrap();
+    id.to_string()
+}
+
+#[tokio::test]
+async fn a_part_of_an_id_tells_nobody_which_executions_others_have() {
+    const ONE: u128 = 0xabcd_ef00_0000_0000_0000_0000_0000_0001;
+    let hidden = r#"
+        @id("acme.admins-own") forbid (principal in Role::"operator", action, resource is Execution)
+        when { resource.owned_by.contains(User::"admin@acme.test") };
+    "#;
+    let server = server(&[("acme.cedar", hidden)]).await;
+    let whole = recorded(&server, ONE).await;
+    // Two that begin alike.
+    for id in [1, 2] {
+        recorded(&server, (0xfedc_ba98 << 96) + id).await;
+    }
+    for (role, status) in [(Role::Operator, 404), (Role::Developer, 403), (Role::Viewer, 403)] {
+        for (method, rest) in [
+            (Method::GET, ""),
+            (Method::GET, "/status"),
+            (Method::GET, "/why"),
+            (Method::GET, "/logs"),
+            (Method::GET, "/logs?limit=x"),
+            (Method::GET, "/logs/stream"),
+            (Method::DELETE, ""),
+        ] {
+            let ask = async |id: &str| {
+                let path = format!("/executions/{id}{rest}");
+                let answer = server.ask_as(Some(&key(role)), method.clone(), &path, Body::empty()).await;
+                (answer.status.as_u16(), answer.text.replace(id, "ID"))
+            };
+            let free = ask("000000").await;
+            assert!(free.0 == status || (status == 404 && rest == "/logs?limit=x"), "{role} {rest} {free:?}");
+            for id in ["abcdef", "abcdef00000", &whole, "fedcba98"] {
+                assert_eq!(ask(id).await, free, "{role} {method} {id}{rest}");
+            }
+        }
+    }
+    assert_eq!(server.get("/executions/abcdef").await.json()["execution_id"], whole);
+    let ambiguous = server.get("/executions/fedcba98").await;
+    assert_eq!(ambiguous.status, StatusCode::BAD_REQUEST);
+    assert!(ambiguous.text.contains("ambiguous"), "{}", ambiguous.text);
+}
+
 #[tokio::test]
 async fn owners_are_told_of_their_own_and_which_policy_forbids() {
     let policy = r#"
@@ -204,7 +256,7 @@ async fn the_policies_in_force_are_shown_with_their_place_and_text() {
         (&Value::Null, &"permit".into())
     );
     let count = |file: bool| policies.iter().filter(|policy| policy["file"].is_string() == file).count();
-    assert_eq!((count(true), count(false)), (4, 7));
+    assert_eq!((count(true), count(false)), (5, 7));
     let denied = server.ask_as(Some(&key(Role::Developer)), Method::GET, "/policies", Body::empty()).await;
     assert_eq!(denied.status, StatusCode::FORBIDDEN);
 }

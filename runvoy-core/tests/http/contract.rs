@@ -92,6 +92,13 @@ async fn every_route_and_role_as_the_matrix_says() {
         (Method::GET, "/secrets/own".into(), [200, 200, 200, 403]),
         (Method::GET, "/secrets/none".into(), [404, 404, 403, 403]),
         (Method::GET, "/secrets/no%20name".into(), [400, 400, 403, 403]),
+        // No text, and no such query.
+        (Method::GET, "/secrets/%FF".into(), [400, 400, 403, 403]),
+        (Method::GET, "/secrets/theirs?value=x".into(), [400, 400, 403, 403]),
+        (Method::GET, "/secrets/own?value=x".into(), [400, 400, 400, 403]),
+        (Method::GET, "/secrets/none?value=x".into(), [404, 404, 403, 403]),
+        (Method::PUT, "/secrets/%FF".into(), [400, 400, 403, 403]),
+        (Method::DELETE, "/secrets/%FF".into(), [400, 400, 403, 403]),
         // There is no body.
         (Method::PUT, "/secrets/theirs".into(), [400, 400, 403, 403]),
         (Method::PUT, "/secrets/own".into(), [400, 400, 400, 403]),
@@ -131,6 +138,27 @@ async fn every_route_and_role_as_the_matrix_says() {
                 assert_eq!(answer.json()["error"], "Unauthorized");
             }
         }
+    }
+}
+
+/// Values, tokens, and what others may not see: caches do not know the header of the key.
+#[tokio::test]
+async fn nobody_on_the_way_may_keep_an_answer() {
+    let server = Server::new().await;
+    let secret = r#"{"name":"gh","key_name":"K","value":"v"}"#;
+    server.ask(Method::POST, "/secrets", secret).await;
+    let run = server.ask(Method::POST, "/run", RUN).await;
+    let id = run.json()["execution_id"].as_str().unwrap().to_owned();
+    server.settle().await;
+    let mut answers = vec![run, server.ask_as(None, Method::GET, "/secrets/gh", Body::empty()).await];
+    let of_run = |rest: &str| format!("/executions/{id}{rest}");
+    for path in ["/secrets/gh".to_owned(), "/me".into(), of_run("/logs"), of_run("/logs/stream"), of_run("")]
+    {
+        answers.push(server.get(&path).await);
+    }
+    for answer in answers {
+        let cache: Vec<_> = answer.headers.get_all("cache-control").iter().collect();
+        assert_eq!(cache, ["no-store"], "{answer:?}");
     }
 }
 

@@ -21,6 +21,7 @@ mod lives;
 mod locks;
 mod outage;
 mod people;
+mod secret_store;
 mod secrets;
 mod service;
 mod told;

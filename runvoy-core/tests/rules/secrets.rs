@@ -13,7 +13,6 @@ use runvoy_core::port::{
 };
 use runvoy_core::secrets::SecretUse;
 use runvoy_core::state::{Reason, Status};
-use runvoy_core::testing::mocks::MockSecretStore;
 use runvoy_core::{Caller, Error, RequestContext, Runvoy};
 use runvoy_local::memory::MemorySecretStore;
 
@@ -27,7 +26,7 @@ pub(crate) fn request() -> RunRequest {
     RunRequest { secrets: vec![NAME.to_owned()], ..RunRequest::new(Command::Shell("make".to_owned())) }
 }
 
-fn new(name: &str, key_name: &str, value: &str) -> CreateSecretRequest {
+pub(crate) fn new(name: &str, key_name: &str, value: &str) -> CreateSecretRequest {
     CreateSecretRequest {
         name: name.to_owned(),
         key_name: key_name.to_owned(),
@@ -133,7 +132,7 @@ async fn events(audit: &dyn AuditLog) -> Vec<AuditEvent> {
     records.iter().map(|record| record.event().unwrap()).collect()
 }
 
-async fn run(bench: &Bench, request: RunRequest) -> Execution {
+pub(crate) async fn run(bench: &Bench, request: RunRequest) -> Execution {
     bench.runvoy.run(&bench.caller, request, None).await.unwrap()
 }
 
@@ -145,7 +144,7 @@ async fn refused(bench: &Bench, request: RunRequest) -> (&'static str, String) {
 }
 
 /// The variables of an execution's last task.
-fn given(bench: &Bench, id: ExecutionId) -> Vec<(String, String)> {
+pub(crate) fn given(bench: &Bench, id: ExecutionId) -> Vec<(String, String)> {
     let (secrets, _) = bench.world.job(id).given.last().cloned().unwrap();
     secrets.into_iter().map(|(name, value)| (name, value.reveal().to_owned())).collect()
 }
@@ -154,7 +153,7 @@ fn uses(record: &Execution) -> Vec<(String, Option<u64>)> {
     record.secrets.iter().map(|used| (used.name.to_string(), used.version)).collect()
 }
 
-fn pair<T>(name: &str, other: T) -> (String, T) {
+pub(crate) fn pair<T>(name: &str, other: T) -> (String, T) {
     (name.to_owned(), other)
 }
 
@@ -223,15 +222,22 @@ async fn what_cannot_be_is_refused_by_name_and_has_no_effect() {
 /// One that holds a lock, and one with a secret that waits for it.
 async fn one_waits(bench: &Bench) -> (ExecutionId, ExecutionId) {
     bench.runvoy.create_secret(&bench.caller, &new(NAME, "TOKEN", "first")).await.unwrap();
-    let lock = |request: RunRequest| RunRequest {
+    let (holder, waiter) = waits_with(bench, &[NAME]).await;
+    assert_eq!(uses(&bench.record(waiter).await), [pair(NAME, None)]);
+    (holder, waiter)
+}
+
+/// One that holds a lock, and one with these secrets that waits for it.
+async fn waits_with(bench: &Bench, names: &[&str]) -> (ExecutionId, ExecutionId) {
+    let with = |names: &[&str]| RunRequest {
+        secrets: names.iter().map(|name| (*name).to_owned()).collect(),
         lock: Some("prod".to_owned()),
         on_lock_held: Some("queue".to_owned()),
-        ..request
+        ..request()
     };
-    let holder = run(bench, lock(RunRequest { secrets: Vec::new(), ..request() })).await;
-    let waiter = run(bench, lock(request())).await;
+    let holder = run(bench, with(&[])).await;
+    let waiter = run(bench, with(names)).await;
     assert_eq!((holder.status, waiter.status), (Status::Starting, Status::Queued));
-    assert_eq!(uses(&waiter), [pair(NAME, None)]);
     (holder.id, waiter.id)
 }
 
@@ -284,6 +290,28 @@ async fn a_secret_that_was_deleted_is_given_to_nobody_nor_is_another_of_its_name
 }
 
 #[tokio::test]
+async fn a_secret_never_replaces_another_whose_variable_it_was_given_meanwhile() {
+    let bench = Bench::new().await;
+    for secret in [new("a", "A_TOKEN", "value of a"), new("b", "B_TOKEN", "value of b")] {
+        bench.runvoy.create_secret(&bench.caller, &secret).await.unwrap();
+    }
+    let (holder, waiter) = waits_with(&bench, &["a", "b"]).await;
+    let change =
+        UpdateSecretRequest { key_name: Some("A_TOKEN".to_owned()), ..UpdateSecretRequest::default() };
+    bench.runvoy.update_secret(&bench.caller, "b", &change).await.unwrap();
+    end(&bench, holder).await;
+    let record = bench.record(waiter).await;
+    assert_eq!((record.status, record.status_reason), (Status::Failed, Some(Reason::StartFailed)));
+    assert_eq!(uses(&record), [pair("a", None), pair("b", None)], "neither was given");
+    let detail = record.status_detail.unwrap();
+    assert!(detail.contains("`a` and `b` both go into `A_TOKEN`"), "{detail}");
+    assert!(!bench.world.ids().contains(&waiter) || bench.world.job(waiter).given.is_empty());
+    // Its lock is free.
+    let next = RunRequest { lock: Some("prod".to_owned()), secrets: Vec::new(), ..request() };
+    assert_eq!(run(&bench, next).await.status, Status::Starting);
+}
+
+#[tokio::test]
 async fn a_start_that_is_tried_again_gets_the_value_of_then_and_the_record_has_both_versions() {
     let bench = Bench::new().await;
     bench.runvoy.create_secret(&bench.caller, &new(NAME, "TOKEN", "first")).await.unwrap();
@@ -324,6 +352,7 @@ async fn every_use_change_and_reveal_is_recorded_before_it_happens_and_never_a_v
     let events = events(bench.audit.as_ref()).await;
     assert!(!format!("{events:?}").contains("hunter2"));
     let of_secret = events.into_iter().filter(|event| event.resource == "secret:deploy");
+    let of_secret = of_secret.inspect(|event| assert_eq!(event.policy.as_deref(), Some("runvoy.admin")));
     let told: Vec<_> = of_secret.map(|event| (event.action, event.detail)).collect();
     let by = format!("by execution {id}");
     let expected = [
@@ -335,55 +364,4 @@ async fn every_use_change_and_reveal_is_recorded_before_it_happens_and_never_a_v
     ];
     let expected = expected.map(|(action, detail)| (action.to_owned(), detail.map(str::to_owned)));
     assert_eq!(told, expected);
-}
-
-#[tokio::test]
-async fn a_store_that_is_down_is_no_missing_secret_and_what_was_accepted_waits_for_it() {
-    use runvoy_core::port::StoreError;
-
-    let mut down = MockSecretStore::new();
-    let secret = runvoy_core::testing::secret_store::some_secret();
-    let (name, stored) = (secret.name.clone(), secret.clone());
-    down.expect_get().returning(move |_| Ok(Some(stored.clone())));
-    down.expect_list().returning(|| Err(StoreError::unavailable("down")));
-    down.expect_delete().returning(|_, _| Err(StoreError::unavailable("down")));
-    let mut tries = 0;
-    down.expect_reveal().returning(move |_, _| {
-        tries += 1;
-        if tries < 3 {
-            return Err(StoreError::unavailable("down"));
-        }
-        Ok(Some((secret.clone(), runvoy_core::secrets::SecretValue::new("late"))))
-    });
-    let bench = Bench::with_secrets(Arc::new(down)).await;
-    let error = bench.runvoy.secrets(&bench.caller).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable { what: "the secret store", .. }), "{error}");
-    let error = bench.runvoy.delete_secret(&bench.caller, name.as_str()).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
-    let request = RunRequest { secrets: vec![name.to_string()], ..request() };
-    let id = run(&bench, request).await.id;
-    assert_eq!((bench.record(id).await.status, bench.world.ids().len()), (Status::Starting, 0));
-    for _ in 0..2 {
-        bench.clock.advance(Duration::from_secs(61));
-        bench.pass().await;
-    }
-    assert_eq!(given(&bench, id), [pair("TOKEN", "late".to_owned())]);
-}
-
-#[tokio::test]
-async fn a_value_that_nobody_can_open_any_more_ends_the_start_in_words() {
-    use runvoy_core::port::StoreError;
-
-    let mut broken = MockSecretStore::new();
-    let secret = runvoy_core::testing::secret_store::some_secret();
-    let name = secret.name.to_string();
-    broken.expect_get().returning(move |_| Ok(Some(secret.clone())));
-    broken.expect_reveal().returning(|_, _| {
-        Err(StoreError::Unavailable { retryable: false, source: "sealed with another key".into() })
-    });
-    let bench = Bench::with_secrets(Arc::new(broken)).await;
-    let record = run(&bench, RunRequest { secrets: vec![name.clone()], ..request() }).await;
-    assert_eq!((record.status, record.status_reason), (Status::Failed, Some(Reason::StartFailed)));
-    let detail = record.status_detail.unwrap();
-    assert!(detail.contains(&format!("runvoy secrets update {name}")), "{detail}");
 }

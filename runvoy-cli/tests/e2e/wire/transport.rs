@@ -91,6 +91,10 @@ pub(super) const RULES: &[Rule] = &[
             w.ask_as("viewer", ask.clone()).assert_error(403, "");
         }
         w.ask_as("developer", Ask::post("/secrets", "{")).assert_error(400, "");
+        // What is no text is no name, and it comes after the role as a query does.
+        w.ask_as("viewer", Ask::get("/secrets/%FF")).assert_error(403, "");
+        w.ask_as("operator", Ask::get("/secrets/%FF")).assert_error(400, "INVALID_REQUEST");
+        w.ask_as("viewer", Ask::get("/secrets/none?value=x")).assert_error(403, "");
     }),
     scene("1.order.resource", |w| {
         for path in ["", "/status", "/logs", "/logs/stream"] {
@@ -100,6 +104,13 @@ pub(super) const RULES: &[Rule] = &[
             // The answer for what others have is the same.
             w.ask_as("developer", ask()).assert_error(403, "");
             w.ask_as("developer", Ask::get(format!("/executions/{}{path}", w.ended))).assert_error(403, "");
+            // And so it is for a part of an id, of which nothing else is said than what was asked.
+            let told = ["00000000", &w.ended[..8]].map(|part| {
+                let told = w.ask_as("developer", Ask::get(format!("/executions/{part}{path}")));
+                told.assert_error(403, "");
+                told.body.replace(part, "PART")
+            });
+            assert_eq!(told[0], told[1], "{path}");
         }
     }),
     scene("1.sub-path", |w| {
