@@ -67,6 +67,8 @@ pub const KEY_RECHECK: Duration = Duration::from_secs(30);
 pub const STREAM_TOKEN: Duration = Duration::from_hours(24);
 /// Sockets (of the WebSocket protocol) that may be open at once.
 pub const SOCKETS: usize = 1000;
+/// Those of them that may be one user's.
+pub const SOCKETS_PER_USER: usize = 250;
 /// Time a command may run when the request names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
 /// Longest time a command may be allowed to run, unless configured.

@@ -164,6 +164,7 @@ fn the_limits_are_the_codes_own() {
         ("open stream whose key was revoked elsewhere", seconds(limits::KEY_RECHECK)),
         ("stream token", seconds(limits::STREAM_TOKEN)),
         ("open WebSockets", limits::SOCKETS.to_string()),
+        ("open WebSockets of one user", limits::SOCKETS_PER_USER.to_string()),
     ];
     let expected: Vec<_> = expected.iter().map(|(what, value)| format!("| {what} | {value} |")).collect();
     assert_eq!(rows, expected);

@@ -47,7 +47,7 @@ pub use data_dir::{DataDir, DataDirError, ServerNote};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 pub use executors::{ExecutorChoice, Sandbox};
 #[cfg(all(feature = "server", feature = "sqlite"))]
-pub use key_files::{RotateError, Rotated, rotate_master_key};
+pub use key_files::{RotateError, Rotated, Rotation, rotate_master_key};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 pub use local::{Guest, Local, LocalConfig, LocalError, Opened, PolicyReload};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]

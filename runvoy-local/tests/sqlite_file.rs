@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use runvoy_core::audit::Verifier;
 use runvoy_core::execution::{Execution, Patch};
-use runvoy_core::id::ExecutionId;
+use runvoy_core::id::{ExecutionId, RequestId};
 use runvoy_core::port::{Created, ListQuery, SecretCreated, StoreError};
 use runvoy_core::secrets::{Secret, SecretChange, SecretValue};
 use runvoy_core::state::{Reason, Status};
@@ -271,38 +271,45 @@ async fn values_are_sealed_in_the_file_and_open_in_their_own_place_only() {
     let directory = tempfile::tempdir().unwrap();
     let stores = open(directory.path());
     let secrets = stores.secret_store();
-    let [first, second] = [some_secret(), some_secret()];
-    for (secret, value) in [(&first, "hunter22-hunter22"), (&second, "swordfish-swordfish")] {
+    let [first, second, third, fourth] = [some_secret(), some_secret(), some_secret(), some_secret()];
+    let values =
+        ["hunter22-hunter22", "swordfish-swordfish", "opensesame-opensesame", "friend-friend-friend"];
+    for (secret, value) in [&first, &second, &third, &fourth].into_iter().zip(values) {
         assert_eq!(
             secrets.create(secret.clone(), SecretValue::new(value)).await.unwrap(),
             SecretCreated::Made
         );
         assert_eq!(holding(directory.path(), value.as_bytes()), Vec::<PathBuf>::new());
     }
-    let tamper = |sql: &str| Connection::open(file(directory.path())).unwrap().execute(sql, []).unwrap();
+    let tamper = |sql: &str| {
+        assert_eq!(Connection::open(file(directory.path())).unwrap().execute(sql, []).unwrap(), 1);
+    };
     let reveal = async |secret: &Secret| secrets.reveal(&secret.name, secret.created_by_request_id).await;
-    // One value in the place of another, of an earlier version, of an earlier secret of that name.
+    // A value in the place of another's, of an earlier version's, and of an earlier secret's of that name.
     let kept = "UPDATE secrets SET sealed_value = (SELECT sealed_value FROM secrets WHERE name = ";
     tamper(&format!("{kept}'{}') WHERE name = '{}'", first.name, second.name));
-    for changed in
-        [r#"'"version":1', '"version":2'"#, r#"'"created_by_request_id":"', '"created_by_request_id":"f'"#]
-    {
-        tamper(&format!(
-            "UPDATE secrets SET document = replace(document, {changed}) WHERE name = '{}'",
-            first.name
-        ));
-        let error = reveal(&first).await;
-        assert!(!matches!(error, Ok(Some(_))), "{changed}");
+    let replace = |secret: &Secret, old: &str, new: &str| {
+        let document = format!("replace(document, '{old}', '{new}')");
+        tamper(&format!("UPDATE secrets SET document = {document} WHERE name = '{}'", secret.name));
+    };
+    replace(&third, r#""version":1"#, r#""version":2"#);
+    let another = Secret { created_by_request_id: RequestId::random(), ..fourth.clone() };
+    let made_by = |secret: &Secret| format!(r#""created_by_request_id":"{}""#, secret.created_by_request_id);
+    replace(&fourth, &made_by(&fourth), &made_by(&another));
+    assert_eq!(secrets.get(&third.name).await.unwrap().unwrap().version, 2);
+    assert_eq!(secrets.get(&fourth.name).await.unwrap().unwrap(), another);
+    for moved in [&second, &third, &another] {
+        let error = reveal(moved).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable { retryable: false, .. }), "{error}");
     }
-    let error = reveal(&second).await.unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable { retryable: false, .. }), "{error}");
+    assert_eq!(reveal(&first).await.unwrap().unwrap().1.reveal(), values[0]);
     // A new value mends it.
     let change = SecretChange { value: Some(SecretValue::new("another-value")), ..some_change() };
     secrets.update(&second.name, second.created_by_request_id, change).await.unwrap().unwrap();
     assert_eq!(reveal(&second).await.unwrap().unwrap().1.reveal(), "another-value");
     drop(secrets);
     drop(stores);
-    for value in ["hunter22-hunter22", "swordfish-swordfish", "another-value"] {
+    for value in values.into_iter().chain(["another-value"]) {
         assert_eq!(holding(directory.path(), value.as_bytes()), Vec::<PathBuf>::new());
     }
 }

@@ -26,6 +26,10 @@ pub(crate) struct RotateMasterKeyArgs {
     /// Directory for everything that is kept [default: `$XDG_DATA_HOME/runvoy`]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+
+    /// Rotate although the audit log is not what the old key vouches for, and have the log say so
+    #[arg(long)]
+    pub(crate) accept_audit_problem: bool,
 }
 
 /// Serve the API on this machine

@@ -22,6 +22,7 @@ use crate::error::{CliError, Kind};
 
 /// The commands.
 pub(crate) fn local(context: &Context, command: &LocalCommand) -> Result<u8, CliError> {
+    preset::keep_memory()?;
     // What was preset is taken while there is one thread: that may start the program again.
     match command {
         LocalCommand::Serve(args) => {
@@ -33,7 +34,7 @@ pub(crate) fn local(context: &Context, command: &LocalCommand) -> Result<u8, Cli
             log("off", None);
             block_on(in_process::run(context, args, preset))
         }
-        LocalCommand::RotateMasterKey(args) => rotate::rotate(context, args),
+        LocalCommand::RotateMasterKey(args) => rotate::rotate(context, args, preset::take(Start::Rotation)?),
     }
 }
 

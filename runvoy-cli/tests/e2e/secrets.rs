@@ -296,6 +296,13 @@ fn gets(home: &Path, value: &str, key: Option<&str>) -> Output {
     command.args(["--", &format!("[ \"$TOKEN\" = '{value}' ]")]).output().unwrap()
 }
 
+/// The names of all files of the data directory that hold a key.
+fn key_files(home: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(home.join("data")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.contains("master")).collect()
+}
+
 #[test]
 fn a_rotation_that_is_killed_at_any_time_loses_nothing() {
     let mut server = Server::start();
@@ -321,7 +328,7 @@ fn a_rotation_that_is_killed_at_any_time_loses_nothing() {
         killed += u32::from(!child.wait().unwrap().success());
         let ran = gets(home, &value, None);
         assert_eq!(ran.status.code(), Some(0), "round {round}: {}", stderr(&ran));
-        assert!(!home.join("data/master.key.next").exists(), "round {round}");
+        assert_eq!(key_files(home), ["master.key"], "round {round}");
     }
     assert!(killed > 0, "none was killed in {took:?}");
     server.restart();
@@ -365,4 +372,51 @@ fn a_master_key_that_is_kept_elsewhere_is_in_no_file_and_no_environment() {
     let looked = looks.args(["--", search]).output().unwrap();
     assert_eq!(stdout(&looked), "0\n", "{}", stderr(&looked));
     assert!(!home.join("data/master.key").exists());
+}
+
+#[test]
+fn no_running_command_sees_the_keys_of_a_rotation() {
+    let mut server = Server::start();
+    server.terminate();
+    let home = server.dir.path();
+    let [first, second] = ["0123456789abcdef".repeat(4), "fedcba9876543210".repeat(4)];
+    let moved = local(home, &["rotate-master-key"]).env("RUNVOY_NEW_MASTER_KEY", &first).output().unwrap();
+    assert_eq!(moved.status.code(), Some(0), "{}", stderr(&moved));
+    // Stands in the place of the database's lock: whoever opens it waits for whoever reads it.
+    let gate = home.join("data/runvoy.db-lock");
+    std::fs::remove_file(&gate).unwrap();
+    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    let mut rotate = local(home, &["rotate-master-key"]);
+    rotate.env("RUNVOY_MASTER_KEY", &first).env("RUNVOY_NEW_MASTER_KEY", &second);
+    let rotation = rotate.stderr(Stdio::piped()).spawn().unwrap();
+    let environment = || std::fs::read(format!("/proc/{}/environ", rotation.id()));
+    let holds = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+    // Who is not root may not even look.
+    until("it has started again", || {
+        environment().map_or(true, |bytes| holds(&bytes, "RUNVOY_PRESET_ON_STDIN="))
+    });
+    let seen = environment().unwrap_or_default();
+    assert!(!holds(&seen, &first) && !holds(&seen, &second), "its environment has a key");
+    let reader = std::fs::File::open(&gate).unwrap();
+    let rotated = rotation.wait_with_output().unwrap();
+    assert_eq!(rotated.status.code(), Some(0), "{}", stderr(&rotated));
+    assert!(stderr(&rotated).contains("sealed anew"), "{}", stderr(&rotated));
+    drop(reader);
+    std::fs::remove_file(&gate).unwrap();
+    let ran =
+        local(home, &["run", "--executor", "process", "true"]).env("RUNVOY_MASTER_KEY", &second).output();
+    assert_eq!(ran.unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn a_command_cannot_read_the_memory_of_its_server() {
+    let server = Server::start();
+    // Root may read everybody's, unless it has no such right any more; then it is like anybody.
+    let look = format!(
+        "drop=; [ \"$(id -u)\" != 0 ] || drop='setpriv --bounding-set -sys_ptrace'; sleep 60 & own=$!; \
+         for pid in $own {}; do $drop cat /proc/$pid/environ >/dev/null 2>&1; echo $?; done; kill $own",
+        server.pid()
+    );
+    let looked = server.run(&["run", "--", &look]);
+    assert_eq!(stdout(&looked), "0\n1\n", "{}", stderr(&looked));
 }

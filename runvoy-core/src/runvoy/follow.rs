@@ -1,7 +1,8 @@
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::changes::Subscription;
 use super::{Caller, Error, LogStart, Runvoy, SharedPage, Waiting};
@@ -125,6 +126,24 @@ impl Follow {
                 return Ok(None);
             }
             self.wait().await?;
+        }
+    }
+
+    /// Resolves once there is to be no more telling, whatever is left: with the error of [`next`](Self::next) when the
+    /// reader's key is worthless, as soon as that would say it, and without one when the service drains. For whoever takes
+    /// long to pass on what was told. Cancel-safe.
+    pub(crate) async fn cut_off(&mut self) -> Result<(), Error> {
+        let (draining, poll) = (self.runvoy.draining(), self.runvoy.inner.config.poll);
+        let mut draining = pin!(draining);
+        loop {
+            self.runvoy.confirm(&mut self.caller.standing).await?;
+            tokio::select! {
+                () = &mut draining => return Ok(()),
+                // The sender lives as long as the service does.
+                _ = self.key_changes.changed() => {}
+                // A key that expires, or is revoked elsewhere, tells nobody.
+                () = sleep(poll) => {}
+            }
         }
     }
 

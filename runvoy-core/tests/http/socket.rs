@@ -6,8 +6,11 @@ use axum::body::Body;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use runvoy_core::id::Role;
+use runvoy_core::clock::Clock as _;
+use runvoy_core::id::{RequestId, Role};
+use runvoy_core::key::ApiKey;
 use runvoy_core::log::Stream;
+use runvoy_core::port::User;
 use runvoy_core::{Config, limits};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, DuplexStream};
@@ -163,7 +166,7 @@ async fn a_token_opens_nothing_that_its_key_does_not() {
     let audit = server.get("/audit").await.text;
     assert!(audit.contains("stream token is another execution's") && !audit.contains("token="), "{audit}");
     let email = "developer@acme.test".parse().unwrap();
-    server.ports.keys.revoke(&email, runvoy_core::id::RequestId::from_u128(2)).await.unwrap();
+    server.ports.keys.revoke(&email, RequestId::from_u128(2)).await.unwrap();
     assert_eq!(refused(&server, own).await, 401);
 }
 
@@ -182,18 +185,119 @@ async fn a_service_that_drains_closes_its_sockets() {
     assert!(began.elapsed() <= Duration::from_secs(5), "nobody keeps a server from its end");
 }
 
+/// Lines that a wire does not hold, nor all that waits to be sent.
+fn write_much(server: &Server, id: &str) {
+    let writer = server.logs.writer(id.parse().unwrap());
+    for _ in 0..MUCH {
+        writer.append(Stream::Stdout, "much of what is said is never heard by those who should\n");
+    }
+}
+
+const MUCH: usize = 20_000;
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_whose_key_is_revoked_is_told_no_more_in_time() {
+    // Where it was revoked: here, and by another server, which tells nobody.
+    for here in [true, false] {
+        let server = Server::manual().await;
+        let (id, _) = live(&server).await;
+        write_much(&server, &id);
+        let url = url_of_another(&server, &id, 0).await;
+        let mut wire = open_over(&server, &url, 512).await.unwrap().into_inner();
+        // Fast enough for every frame, and for no page.
+        let pause = Duration::from_millis(250);
+        let mut bytes = [0; 512];
+        for _ in 0..10 {
+            wire.read_exact(&mut bytes).await.unwrap();
+            sleep(pause).await;
+        }
+        if here {
+            let revoke = r#"{"email":"operator-0@acme.test"}"#;
+            assert_eq!(server.ask(Method::POST, "/users/revoke", revoke).await.status, StatusCode::OK);
+        } else {
+            let email = "operator-0@acme.test".parse().unwrap();
+            server.ports.keys.revoke(&email, RequestId::from_u128(2)).await.unwrap();
+        }
+        let began = Instant::now();
+        while wire.read(&mut bytes).await.unwrap() > 0 {
+            assert!(began.elapsed() < Duration::from_mins(5), "it goes on");
+            sleep(pause).await;
+        }
+        let at_most = Duration::from_secs(10) + if here { Duration::ZERO } else { limits::KEY_RECHECK };
+        assert!(began.elapsed() < at_most, "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_drains_does_not_tell_a_whole_backlog_first() {
+    let server = Server::manual().await;
+    let (id, url) = live(&server).await;
+    write_much(&server, &id);
+    let mut socket = open(&server, &url).await;
+    frame(&mut socket).await;
+    server.runvoy.drain();
+    let mut told = 1;
+    let code = loop {
+        match socket.next().await.unwrap().unwrap() {
+            Message::Close(Some(frame)) => break u16::from(frame.code),
+            Message::Text(_) => told += 1,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(code, 1012);
+    assert!(told < MUCH, "all of it");
+}
+
+/// The address of an execution with the key of another operator, who joins for it.
+async fn url_of_another(server: &Server, id: &str, number: usize) -> String {
+    let key = format!("another-operator-{number}-000000000");
+    let user = User::new(
+        format!("operator-{number}@acme.test").parse().unwrap(),
+        Role::Operator,
+        server.clock.now(),
+        RequestId::from_u128(1),
+    );
+    server.ports.keys.insert(user, ApiKey::parse(&key).unwrap().hash()).await.unwrap();
+    let logs = server.ask_as(Some(&key), Method::GET, &format!("/executions/{id}/logs"), Body::empty()).await;
+    logs.json()["websocket_url"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test(start_paused = true)]
 async fn there_is_room_for_so_many_sockets_and_no_more() {
     let server = Server::manual().await;
-    let (_, url) = live(&server).await;
+    let (id, _) = live(&server).await;
     let mut open_ones = Vec::new();
-    for _ in 0..limits::SOCKETS {
-        open_ones.push(open_over(&server, &url, 1024).await.unwrap());
+    for number in 0..limits::SOCKETS / limits::SOCKETS_PER_USER {
+        let url = url_of_another(&server, &id, number).await;
+        for _ in 0..limits::SOCKETS_PER_USER {
+            open_ones.push(open_over(&server, &url, 1024).await.unwrap());
+        }
     }
+    let url = url(&server, &id).await;
     assert_eq!(refused(&server, &url).await, 503);
     drop(open_ones.pop());
+    opens_soon(&server, &url).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_takes_all_the_room_for_sockets() {
+    let server = Server::manual().await;
+    let (id, url) = live(&server).await;
+    let mut open_ones = Vec::new();
+    for _ in 0..limits::SOCKETS_PER_USER {
+        open_ones.push(open_over(&server, &url, 1024).await.unwrap());
+    }
+    assert_eq!(refused(&server, &url).await, 429);
+    let other = url_of_another(&server, &id, 0).await;
+    open_ones.push(open_over(&server, &other, 1024).await.unwrap());
+    drop(open_ones.remove(0));
+    opens_soon(&server, &url).await;
+}
+
+/// Waits until there is room for another socket.
+async fn opens_soon(server: &Server, url: &str) {
     let opened = async {
-        while open_over(&server, &url, 1024).await.is_err() {
+        while open_over(server, url, 1024).await.is_err() {
             tokio::task::yield_now().await;
         }
     };

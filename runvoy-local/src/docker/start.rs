@@ -21,6 +21,7 @@ use crate::task_dir::files as task_files;
 use crate::task_dir::follow::Follower;
 use crate::task_dir::layout::{create, execution_dir};
 use crate::task_dir::note::{Note, Told};
+use crate::task_dir::spec::encode;
 use crate::task_dir::{gate, millis, unblocked};
 
 /// What does not work so often never will.
@@ -103,7 +104,7 @@ async fn attempt(shared: &Shared, follower: &Follower, task: &StartTask, dir: &P
     let wanted = Wanted { id: task.id, reference, platform: wants.platform.as_deref() };
     let image = pull::image(shared, follower, &wanted, || is_decided(dir.to_owned()).boxed()).await?;
     let Some(image) = image else { return Ok(()) };
-    let spec = serde_json::to_vec(&container::spec(shared, task, &image)?)
+    let spec = encode(container::spec(shared, task, &image)?)
         .map_err(|error| Trouble::Failed(format!("the task cannot be written down: {error}")))?;
     // So many at once as the machine can bear. The semaphore is never closed.
     let _turn = shared.turns.acquire().await;

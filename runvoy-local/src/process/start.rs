@@ -18,6 +18,7 @@ use super::Shared;
 use super::processes::ID_VARIABLE;
 use crate::task_dir::layout::{GRACE, create, make};
 use crate::task_dir::note::Note;
+use crate::task_dir::spec::encode;
 use crate::task_dir::{blocking, files, gate, millis};
 
 /// An agent that has not read its spec by then never will.
@@ -77,7 +78,7 @@ pub(super) async fn start(
     prepared: Prepared,
 ) -> Result<Child, ExecutorError> {
     let spec = spec(shared, task, prepared.work)?;
-    let spec = serde_json::to_vec(&spec).map_err(ExecutorError::unavailable)?;
+    let spec = encode(spec).map_err(ExecutorError::unavailable)?;
     let second = prepared.log.try_clone().map_err(ExecutorError::unavailable)?;
     let mut command = Command::new(&shared.agent);
     command.arg("supervise").arg(&prepared.dir).env_clear().current_dir("/");

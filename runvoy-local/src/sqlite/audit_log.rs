@@ -83,7 +83,8 @@ pub(super) fn add_checkpoint(connection: &Connection, checkpoint: Checkpoint) ->
     Ok(())
 }
 
-fn read(connection: &Connection, after: u64, limit: usize) -> Result<Vec<AuditRecord>, Failure> {
+/// Records after a number, in order, as they are stored.
+pub(super) fn read(connection: &Connection, after: u64, limit: usize) -> Result<Vec<AuditRecord>, Failure> {
     let mut records: Vec<_> = forged(connection, after)?.into_iter().take(limit).collect();
     let bounds = (text::int(after), text::int((limit - records.len()) as u64));
     let mut statement = connection.prepare_cached(SELECT)?;
@@ -97,6 +98,13 @@ fn checkpoint(row: &Row<'_>) -> rusqlite::Result<Checkpoint> {
     let at = text::parse_time(&lossy(row, 2)?).unwrap_or(Timestamp::UNIX_EPOCH);
     let head = Head { seq: seq(row, 0)?, hash: lossy(row, 1)? };
     Ok(Checkpoint { at, head, mac: Some(lossy(row, 3)?) })
+}
+
+/// Every checkpoint, the oldest first.
+pub(super) fn checkpoints(connection: &Connection) -> Result<Vec<Checkpoint>, Failure> {
+    let mut statement = connection.prepare_cached(CHECKPOINTS)?;
+    let checkpoints = statement.query_map([], checkpoint)?.collect::<Result<_, _>>()?;
+    Ok(checkpoints)
 }
 
 #[async_trait]
@@ -125,12 +133,7 @@ impl AuditLog for SqliteAuditLog {
     }
 
     async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
-        let checkpoints = self.0.read(|connection| {
-            let mut statement = connection.prepare_cached(CHECKPOINTS)?;
-            let checkpoints = statement.query_map([], checkpoint)?.collect::<Result<_, _>>()?;
-            Ok(checkpoints)
-        });
-        Ok(checkpoints.await?)
+        Ok(self.0.read(checkpoints).await?)
     }
 
     async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {

@@ -94,7 +94,8 @@ impl MasterKey {
 
     /// Makes a file of mode 0600 with this key, durably; one that is there stays as it is.
     ///
-    /// Makes the whole file under another name, and gives it its own only then: nobody ever reads half a key.
+    /// Makes the whole file under another name, and gives it its own only then: nobody ever reads half a key. Killed
+    /// between the two it leaves the other name behind, which [`remove_unfinished`] finds.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}", RequestId::random()));
@@ -104,8 +105,10 @@ impl MasterKey {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
                 linked => linked,
             });
-        fs::remove_file(&unfinished)?;
+        let removed = fs::remove_file(&unfinished);
+        // Why there is no key counts, not that there is nothing to remove then.
         made?;
+        removed?;
         sync_directory(path)
     }
 
@@ -145,10 +148,32 @@ impl fmt::Debug for MasterKey {
     }
 }
 
+/// Removes what [`MasterKey::write`] of a process that was killed left beside `path`: whole keys, for ever otherwise.
+///
+/// Nobody else may be writing there.
+#[cfg(feature = "server")]
+pub(crate) fn remove_unfinished(path: &Path) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut found = false;
+    for entry in fs::read_dir(directory_of(path))? {
+        let entry = entry?;
+        let other = entry.file_name();
+        let id = other.to_str().and_then(|other| other.strip_prefix(&name)?.strip_prefix('.'));
+        if id.is_some_and(|id| id.parse::<RequestId>().is_ok()) {
+            fs::remove_file(entry.path())?;
+            found = true;
+        }
+    }
+    if found { sync_directory(path) } else { Ok(()) }
+}
+
 /// Makes names in the directory of `path` durable.
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(directory_of(path))?.sync_all()
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -192,6 +217,36 @@ mod tests {
         assert!(error.contains("32 bytes"), "{error}");
         let error = MasterKey::load_or_create(&directory.path().join("no/such")).unwrap_err();
         assert!(matches!(error, MasterKeyError::Io { .. }), "{error}");
+    }
+
+    #[test]
+    fn why_a_key_cannot_be_written_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("file"), "").unwrap();
+        let error =
+            MasterKey::from_bytes([7; 32]).write(&directory.path().join("file/master.key")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
+        let long = directory.path().join("k".repeat(250));
+        let error = MasterKey::from_bytes([7; 32]).write(&long).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidFilename, "{error}");
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| directory.path().join(name);
+        let id = RequestId::random();
+        let others =
+            ["master.key", "master.key.next", "master.key.bak", "master.key.2026", &format!("x.{id}")];
+        for name in others.iter().copied().chain([format!("master.key.{id}").as_str()]) {
+            fs::write(file(name), [7; 32]).unwrap();
+        }
+        remove_unfinished(&file("master.key")).unwrap();
+        assert!(!file(&format!("master.key.{id}")).exists());
+        for name in others {
+            assert!(file(name).exists(), "{name}");
+        }
     }
 
     #[test]

@@ -47,9 +47,12 @@ use secret_store::SqliteSecretStore;
 
 pub use master_key::{MasterKey, MasterKeyError};
 pub use open::{OpenError, OpenProblem};
-pub use reseal::{ResealError, Resealed, reseal};
+pub use reseal::{OnAuditProblem, ResealError, Resealed, reseal};
 #[cfg(feature = "server")]
-pub(crate) use {master_key::sync_directory, open::fits};
+pub(crate) use {
+    master_key::{remove_unfinished, sync_directory},
+    open::{Fits, fits},
+};
 
 /// Where the stores are, and the key that seals what is secret in them.
 #[derive(Debug)]

@@ -101,20 +101,34 @@ pub(super) struct Kept {
     pub(super) images: Images,
 }
 
-/// Whether a database was made with this key; so is one that is not there yet. The file stays as it is.
+/// What a database says of a key.
 #[cfg(feature = "server")]
-pub(crate) fn fits(path: &Path, key: &MasterKey) -> Result<bool, OpenError> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fits {
+    /// It was made with it.
+    Yes,
+    /// It was made with another one.
+    No,
+    /// It is not there, or empty, or was told to forget its key: any will do.
+    Any,
+}
+
+/// Whether a database was made with this key. The file stays as it is.
+#[cfg(feature = "server")]
+pub(crate) fn fits(path: &Path, key: &MasterKey) -> Result<Fits, OpenError> {
     let check = || {
         if !path.try_exists()? {
-            return Ok(true);
+            return Ok(Fits::Any);
         }
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         if schema::version(&connection)? == 0 {
-            return Ok(true);
+            return Ok(Fits::Any);
         }
         match check_key(&connection, &Sealer::new(key.clone())) {
-            Err(OpenProblem::WrongMasterKey) => Ok(false),
-            other => other.map(|()| true),
+            Ok(true) => Ok(Fits::Yes),
+            Ok(false) => Ok(Fits::Any),
+            Err(OpenProblem::WrongMasterKey) => Ok(Fits::No),
+            Err(other) => Err(other),
         }
     };
     check().map_err(|problem| OpenError { path: path.to_owned(), problem })
@@ -179,15 +193,15 @@ fn prepare(writer: &Connection) -> Result<(), OpenProblem> {
     Ok(())
 }
 
-/// A value that only the right key unseals.
-fn check_key(connection: &Connection, sealer: &Sealer) -> Result<(), OpenProblem> {
+/// Unseals a value that only the right key unseals; `false` if there is none.
+fn check_key(connection: &Connection, sealer: &Sealer) -> Result<bool, OpenProblem> {
     let value: Option<Vec<u8>> = connection
         .query_row("SELECT value FROM meta WHERE name = ?1", [KEY_CHECK], |row| row.get(0))
         .optional()?;
-    if let Some(value) = value {
-        sealer.unseal(KEY_CHECK.as_bytes(), &value)?;
+    if let Some(value) = &value {
+        sealer.unseal(KEY_CHECK.as_bytes(), value)?;
     }
-    Ok(())
+    Ok(value.is_some())
 }
 
 fn remember_key(connection: &Connection, sealer: &Sealer) -> Result<(), OpenProblem> {

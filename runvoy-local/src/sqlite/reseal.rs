@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use runvoy_core::audit::{self, Checkpoint};
+use runvoy_core::audit::{self, AuditProblem, Checkpoint, Verifier};
 use runvoy_core::id::{Email, ExecutionId, RequestId};
 use runvoy_core::port::{AuditEvent, AuditKind, BoxError, Resource};
 use rusqlite::{Connection, TransactionBehavior};
@@ -20,16 +20,32 @@ const SEALED_REQUESTS: &str =
 const PUT_REQUEST: &str = "UPDATE executions SET sealed_request = ?2 WHERE id = ?1";
 const PUT_CHECK: &str = "UPDATE meta SET value = ?2 WHERE name = ?1";
 
-/// What was sealed anew.
+/// Records of the audit log that are checked at a time.
+const AUDIT_PAGE: usize = 1000;
+
+/// What to do where the audit log is not what the old key's checkpoints tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnAuditProblem {
+    /// Nothing else: without the old key nobody could find it out any more.
+    #[default]
+    Refuse,
+    /// Goes on, and has the log say what is wrong with it.
+    Note,
+}
+
+/// What was sealed anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resealed {
     /// Secrets.
     pub secrets: usize,
     /// Requests of live executions.
     pub requests: usize,
+    /// What is wrong with the audit log, and was noted in it.
+    pub audit_problem: Option<AuditProblem>,
 }
 
-/// Why nothing was sealed anew. The file is as it was.
+/// Why nothing was sealed anew. The file is as it was, but for its version: one that an older release wrote is this
+/// release's then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResealError {
@@ -42,6 +58,9 @@ pub enum ResealError {
         /// Which.
         what: String,
     },
+    /// The audit log was changed.
+    #[error("the audit log is not what was written: {}; nothing was changed", .0.message)]
+    AuditLog(AuditProblem),
     /// The file could not be read or written.
     #[error("the database {path} could not be written; nothing was changed", path = .path.display())]
     Failed {
@@ -56,8 +75,16 @@ pub enum ResealError {
 /// new key: all of it or nothing, whatever happens meanwhile. Nothing that was sealed with the old key is left in the file
 /// once this has answered, or the file was opened and closed again.
 ///
+/// The log is checked before that, by the old key: the new one vouches for nothing that it does not vouch for.
+///
 /// Nobody else may have the file open. Reads the disk, and blocks.
-pub fn reseal(path: &Path, old: &MasterKey, new: &MasterKey, at: Timestamp) -> Result<Resealed, ResealError> {
+pub fn reseal(
+    path: &Path,
+    old: &MasterKey,
+    new: &MasterKey,
+    at: Timestamp,
+    on_audit_problem: OnAuditProblem,
+) -> Result<Resealed, ResealError> {
     let (from, to) = (Sealer::new(old.clone()), Sealer::new(new.clone()));
     let opened = open::open(path, &from);
     let (mut files, _) =
@@ -67,7 +94,12 @@ pub fn reseal(path: &Path, old: &MasterKey, new: &MasterKey, at: Timestamp) -> R
     let failed = |failure: Failure| ResealError::Failed { path: path.to_owned(), source: failure.into() };
     let written = files.writer.transaction_with_behavior(TransactionBehavior::Immediate);
     let written = written.map_err(|error| failed(error.into()))?;
-    let resealed = Resealing { connection: &written, from, to, failed: &failed }.all(new, at)?;
+    let resealing = Resealing { connection: &written, from, to, failed: &failed };
+    let audit_problem = resealing.audit_problem(old).map_err(failed)?;
+    if let (Some(problem), OnAuditProblem::Refuse) = (&audit_problem, on_audit_problem) {
+        return Err(ResealError::AuditLog(problem.clone()));
+    }
+    let resealed = resealing.all(new, at, audit_problem)?;
     written.commit().map_err(|error| failed(error.into()))?;
     // The last connection folds the write-ahead log into the file, over what was sealed before.
     drop(files);
@@ -83,10 +115,31 @@ struct Resealing<'a, F> {
 }
 
 impl<F: Fn(Failure) -> ResealError> Resealing<'_, F> {
-    fn all(&self, new: &MasterKey, at: Timestamp) -> Result<Resealed, ResealError> {
-        let resealed = Resealed { secrets: self.secrets()?, requests: self.requests()? };
-        self.finish(new, at, resealed).map_err(self.failed)?;
+    fn all(
+        &self,
+        new: &MasterKey,
+        at: Timestamp,
+        audit_problem: Option<AuditProblem>,
+    ) -> Result<Resealed, ResealError> {
+        let resealed = Resealed { secrets: self.secrets()?, requests: self.requests()?, audit_problem };
+        self.finish(new, at, &resealed).map_err(self.failed)?;
         Ok(resealed)
+    }
+
+    /// What the old key's checkpoints say of the audit log, which nobody can ask them again.
+    fn audit_problem(&self, old: &MasterKey) -> Result<Option<AuditProblem>, Failure> {
+        let checkpoints = audit_log::checkpoints(self.connection)?;
+        let mut verifier = Verifier::new(checkpoints, Some(&old.checkpoint_key()), None);
+        let mut after = 0;
+        loop {
+            let records = audit_log::read(self.connection, after, AUDIT_PAGE)?;
+            // Numbers that do not grow are a fault, so this ends.
+            let whole = records.iter().all(|record| verifier.take(record));
+            match records.last() {
+                Some(last) if whole && records.len() == AUDIT_PAGE => after = last.seq,
+                _ => return Ok(verifier.finish().problem),
+            }
+        }
     }
 
     fn secrets(&self) -> Result<usize, ResealError> {
@@ -126,7 +179,7 @@ impl<F: Fn(Failure) -> ResealError> Resealing<'_, F> {
     }
 
     /// The audit log says what happened before the key check does; both are there or neither.
-    fn finish(&self, new: &MasterKey, at: Timestamp, resealed: Resealed) -> Result<(), Failure> {
+    fn finish(&self, new: &MasterKey, at: Timestamp, resealed: &Resealed) -> Result<(), Failure> {
         let event = AuditEvent {
             at,
             request_id: RequestId::random(),
@@ -136,7 +189,7 @@ impl<F: Fn(Failure) -> ResealError> Resealing<'_, F> {
             action: "rotate_master_key".to_owned(),
             resource: Resource::System.to_string(),
             policy: None,
-            detail: Some(format!("secrets: {}, requests: {}", resealed.secrets, resealed.requests)),
+            detail: Some(detail(resealed)),
         };
         audit_log::append(self.connection, &audit::body(&event).map_err(Failure::unreadable)?)?;
         let head = audit_log::head(self.connection)?;
@@ -152,5 +205,13 @@ impl<F: Fn(Failure) -> ResealError> Resealing<'_, F> {
             Failure::Unseal | Failure::Unreadable(_) => ResealError::Broken { what },
             other => (self.failed)(other),
         }
+    }
+}
+
+fn detail(resealed: &Resealed) -> String {
+    let sealed = format!("secrets: {}, requests: {}", resealed.secrets, resealed.requests);
+    match &resealed.audit_problem {
+        Some(problem) => format!("{sealed}; the audit log is not what was written: {}", problem.message),
+        None => sealed,
     }
 }

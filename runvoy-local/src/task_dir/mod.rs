@@ -7,6 +7,7 @@ pub(crate) mod gate;
 pub(crate) mod layout;
 pub(crate) mod note;
 pub(crate) mod space;
+pub(crate) mod spec;
 pub(crate) mod stops;
 
 use std::io;

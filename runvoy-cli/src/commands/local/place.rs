@@ -82,19 +82,13 @@ impl Place {
                 instead.as_ref().map(|why| format!("; not in containers, since {why}")).unwrap_or_default()
             }
         };
-        let whom = match (&self.run_as, rustix_is_root()) {
+        let whom = match (&self.run_as, rustix::process::geteuid().is_root()) {
             (Some(user), _) => format!("as user `{user}`"),
             (None, true) => "as root; `--run-as USER` makes them somebody else".to_owned(),
             (None, false) => "as the server's own user, who can read its data and keys".to_owned(),
         };
         format!("commands run as processes of this machine, {whom}{instead}")
     }
-}
-
-/// Whether this process may do anything.
-fn rustix_is_root() -> bool {
-    // The owner of our own entry in /proc is our effective user.
-    std::fs::metadata("/proc/self").is_ok_and(|data| std::os::unix::fs::MetadataExt::uid(&data) == 0)
 }
 
 /// The directory that is named, or the usual one.

@@ -1,6 +1,6 @@
 //! Keys, out of the environment.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -9,12 +9,16 @@ use std::process::Command;
 
 use runvoy_core::key::ApiKey;
 use runvoy_local::sqlite::MasterKey;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use zeroize::Zeroizing;
 
-use crate::env_vars::{ADMIN_API_KEY, API_KEY, MASTER_KEY, PRESET_ON_STDIN};
+use crate::env_vars::{ADMIN_API_KEY, API_KEY, MASTER_KEY, NEW_MASTER_KEY, PRESET_ON_STDIN};
 use crate::error::{CliError, Kind};
 
-/// More than both keys have.
-const MOST: u64 = 4096;
+/// More than all keys have.
+const MOST: usize = 4096;
+/// What is preset, in the order of its lines on standard input.
+const PRESETS: [&str; 3] = [ADMIN_API_KEY, MASTER_KEY, NEW_MASTER_KEY];
 
 /// What the environment held that commands must not see.
 #[derive(Default)]
@@ -23,6 +27,8 @@ pub(super) struct Preset {
     pub(super) admin_key: Option<ApiKey>,
     /// The data directory's master key.
     pub(super) master_key: Option<MasterKey>,
+    /// The one that takes its place.
+    pub(super) new_master_key: Option<MasterKey>,
 }
 
 /// Who is to be started.
@@ -32,6 +38,8 @@ pub(super) enum Start {
     Serve,
     /// A run of one's own, which may have a use for one's own API key.
     Run,
+    /// A rotation: it starts nothing, but commands that were started before may go on beside it.
+    Rotation,
 }
 
 impl Start {
@@ -39,8 +47,18 @@ impl Start {
         match self {
             Self::Serve => &[ADMIN_API_KEY, API_KEY, MASTER_KEY],
             Self::Run => &[MASTER_KEY],
+            Self::Rotation => &[MASTER_KEY, NEW_MASTER_KEY],
         }
     }
+}
+
+/// Keeps this process's memory, which holds keys and secrets, from core files and from other processes of its user, its
+/// commands above all. Root's stays readable to root.
+///
+/// The limit of core files would be the commands' own, too, so it is left as it is.
+pub(super) fn keep_memory() -> Result<(), CliError> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|error| CliError::new(Kind::NotRun, format!("cannot keep memory from core files: {error}")))
 }
 
 /// The keys that were preset.
@@ -50,41 +68,45 @@ impl Start {
 /// standard input.
 pub(super) fn take(start: Start) -> Result<Preset, CliError> {
     if start.hides().iter().any(|name| std::env::var_os(name).is_some()) {
-        let keys = [ADMIN_API_KEY, MASTER_KEY]
-            .map(|name| if start.hides().contains(&name) { text(name) } else { Ok(String::new()) });
-        let [admin, master] = keys;
-        let text = format!("{}\n{}", admin?, master?);
+        let keys = PRESETS
+            .map(|name| if start.hides().contains(&name) { text(name) } else { Ok(Zeroizing::default()) });
+        let [admin, master, new] = keys;
+        let keys = [admin?, master?, new?];
         // Before anything else: what cannot be a key is told at once.
-        parse(&text)?;
+        parse(keys.each_ref().map(|key| key.as_str()))?;
+        let text = Zeroizing::new(keys.each_ref().map(|key| key.trim()).join("\n"));
         return Err(start_again(start, &text));
     }
     let marker = std::env::var(PRESET_ON_STDIN).unwrap_or_default();
     match marker.split_once(' ') {
         // A process that only inherited the variable has another id.
         Some((pid, stdin)) if pid == std::process::id().to_string() => {
-            let mut text = String::new();
+            let mut text = Zeroizing::new(String::with_capacity(MOST));
             std::io::stdin()
                 .lock()
-                .take(MOST)
+                .take(MOST as u64)
                 .read_to_string(&mut text)
                 .map_err(|e| unusable(ADMIN_API_KEY, &e))?;
             look_as_before(stdin);
-            parse(&text)
+            let mut lines = text.split('\n');
+            parse(PRESETS.map(|_| lines.next().unwrap_or_default()))
         }
         _ => Ok(Preset::default()),
     }
 }
 
-fn text(name: &str) -> Result<String, CliError> {
+fn text(name: &str) -> Result<Zeroizing<String>, CliError> {
     let value = std::env::var_os(name).unwrap_or_default();
-    value.into_string().map_err(|_| unusable(name, &"it is not text"))
+    value.into_string().map(Zeroizing::new).map_err(|_| unusable(name, &"it is not text"))
 }
 
 /// Takes back what starting again has changed: the name in `ps`, and a terminal as standard input. Neither is needed.
 fn look_as_before(stdin: &str) {
     let name = std::env::args_os().next().map(PathBuf::from);
     let name = name.as_deref().and_then(Path::file_name).map(OsStr::as_encoded_bytes);
-    let _ = std::fs::write("/proc/self/comm", name.unwrap_or(b"runvoy"));
+    // Not by /proc, where what is ours is root's now.
+    let name = CString::new(name.unwrap_or(b"runvoy"));
+    let _ = name.map(|name| rustix::thread::set_name(&name));
     if let Some(terminal) = Some(stdin).filter(|path| !path.is_empty()).and_then(|path| File::open(path).ok())
     {
         let _ = rustix::stdio::dup2_stdin(&terminal);
@@ -97,16 +119,16 @@ fn terminal() -> String {
     path.flatten().and_then(|path| path.into_os_string().into_string().ok()).unwrap_or_default()
 }
 
-/// An API key holds no line break.
-fn parse(text: &str) -> Result<Preset, CliError> {
-    let (admin, master) = text.rsplit_once('\n').unwrap_or((text, ""));
+/// No key holds a line break: what follows one is nothing but white space.
+fn parse([admin, master, new]: [&str; 3]) -> Result<Preset, CliError> {
     let admin_key = Some(admin).filter(|key| !key.is_empty()).map(ApiKey::parse).transpose();
     let admin_key = admin_key.map_err(|e| unusable(ADMIN_API_KEY, &e))?;
-    Ok(Preset { admin_key, master_key: master_key(MASTER_KEY, master)? })
+    let (master_key, new_master_key) = (master_key(MASTER_KEY, master)?, master_key(NEW_MASTER_KEY, new)?);
+    Ok(Preset { admin_key, master_key, new_master_key })
 }
 
 /// A master key as a variable holds it; none in an empty one.
-pub(super) fn master_key(name: &str, text: &str) -> Result<Option<MasterKey>, CliError> {
+fn master_key(name: &str, text: &str) -> Result<Option<MasterKey>, CliError> {
     if text.is_empty() {
         return Ok(None);
     }

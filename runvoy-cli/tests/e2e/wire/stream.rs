@@ -201,9 +201,20 @@ pub(super) const RULES: &[Rule] = &[
     }),
     scene("6.masked", |w| {
         // A frame has what `/logs` has, which the agent masked before it was stored.
-        let (id, url) = token_of_ended(w);
-        let (frames, logs) = (Socket::open(&url).read_to_end().0, w.logs(&id));
-        for (frame, event) in frames.iter().zip(logs["events"].as_array().unwrap()) {
+        let value = "opensesame-opensesame";
+        let secret = json!({"name": "told", "key_name": "WIRE_TOKEN", "value": value});
+        w.ask(Ask::post("/secrets", secret)).assert_status(201);
+        let body = json!({"command": "echo one; echo \"it is $WIRE_TOKEN\"", "secrets": ["told"]});
+        let told = w.ask(Ask::post("/run", body)).json();
+        let id = told["execution_id"].as_str().unwrap();
+        let read = || Socket::open(told["websocket_url"].as_str().unwrap()).read_to_end().0;
+        let (frames, late) = (read(), read());
+        assert_eq!(said(&frames), ["one", "it is ***"]);
+        assert_eq!(said(&late), said(&frames));
+        let logs = w.logs(id);
+        let events = logs["events"].as_array().unwrap();
+        assert_eq!(events.len(), frames.len());
+        for (frame, event) in frames.iter().zip(events) {
             assert_eq!((&frame["message"], &frame["timestamp"]), (&event["message"], &event["timestamp"]));
         }
     }),

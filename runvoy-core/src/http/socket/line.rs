@@ -1,4 +1,5 @@
-//! One open socket: what is told, what is heard, and how it ends. Every wait here has an end.
+//! One open socket: what is told, what is heard, and how it ends. Every wait here has an end, and what is told ends with
+//! the reader's key and with the server, however slowly it is taken.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::frames::Frames;
-use crate::{Error, Follow, FollowItem};
+use crate::{Error, Follow, FollowItem, SharedPage};
 
 /// Time between two pings, which keep whatever stands in between from closing the connection.
 const PING: Duration = Duration::from_secs(30);
@@ -90,15 +91,33 @@ impl Line {
             };
             match item {
                 Ok(Some(FollowItem::Page(page))) => {
-                    self.send(frames.of_page(follow.execution(), page.page())).await?;
+                    if let Some(last) = self.page(follow, frames, &page).await? {
+                        return Ok(last);
+                    }
                 }
                 Ok(Some(FollowItem::Status { .. })) => {}
                 Ok(Some(FollowItem::End { execution, complete })) => {
                     return Ok(Last::Ended(Frames::of_end(&execution, complete)));
                 }
-                Ok(None) => return Ok(last(close_code::RESTART, "the server ends; connect again")),
+                Ok(None) => return Ok(restart()),
                 Err(error) => return Ok(why(&error)),
             }
+        }
+    }
+
+    /// Tells a page, or as much of it as they take before there is to be no more telling.
+    async fn page(
+        &mut self,
+        follow: &mut Follow,
+        frames: &mut Frames,
+        page: &SharedPage,
+    ) -> Result<Option<Last>, Gone> {
+        let frames = frames.of_page(follow.execution(), page.page());
+        // Whoever is cut off in the middle goes on after the last frame that they got.
+        tokio::select! {
+            biased;
+            cut_off = follow.cut_off() => Ok(Some(cut_off.map_or_else(|error| why(&error), |()| restart()))),
+            sent = self.send(frames) => sent.map(|()| None),
         }
     }
 
@@ -156,9 +175,10 @@ impl Line {
         }
     }
 
-    /// Closes, and waits for them to do the same.
+    /// Closes, and waits for them to do the same. Who does not even take what was sent before is not waited for.
     async fn close(&mut self, frame: CloseFrame) -> Gone {
-        if let Err(gone) = self.send([Message::Close(Some(frame))]).await {
+        let sent = timeout(CLOSING, self.send([Message::Close(Some(frame))])).await;
+        if let Err(gone) = sent.unwrap_or(Err(Gone::Lost)) {
             return gone;
         }
         timeout(CLOSING, self.listen()).await.unwrap_or(Gone::Lost)
@@ -178,6 +198,10 @@ fn close(code: u16, reason: &'static str) -> CloseFrame {
 
 fn last(code: u16, reason: &'static str) -> Last {
     Last::Close(close(code, reason))
+}
+
+fn restart() -> Last {
+    last(close_code::RESTART, "the server ends; connect again")
 }
 
 /// What a client can do about it.

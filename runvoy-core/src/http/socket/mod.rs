@@ -2,8 +2,7 @@
 
 mod frames;
 mod line;
-
-use std::sync::Arc;
+mod places;
 
 use axum::Extension;
 use axum::extract::State;
@@ -11,10 +10,10 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
 use self::frames::Frames;
+pub(super) use self::places::Sockets;
 use super::query::Params;
 use super::{ApiError, request_log};
 use crate::api::{DisconnectFrame, ErrorBody, code};
@@ -28,27 +27,6 @@ const HEARD: usize = 4 * 1024;
 const COLLECTED: usize = 64 * 1024;
 /// Bytes that wait to be sent at most: what was collected and the longest line, escaped and as base64 beside it.
 const WAITING: usize = COLLECTED + 8 * limits::LINE_BYTES;
-
-/// Room for sockets: each costs memory for as long as its reader likes.
-#[derive(Clone)]
-pub(super) struct Sockets(Arc<Semaphore>);
-
-impl Default for Sockets {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(limits::SOCKETS)))
-    }
-}
-
-impl Sockets {
-    fn take(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
-            let details =
-                format!("{} WebSockets are open, which is the limit; try again later", limits::SOCKETS);
-            let code = Some(code::SERVICE_UNAVAILABLE);
-            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not now", code, Some(details))
-        })
-    }
-}
 
 /// Follows an execution to its end, as existing clients do: opened with the `websocket_url` of an answer, as it is.
 ///
@@ -83,7 +61,7 @@ pub(super) async fn get_socket(
         Ok(upgrade) => upgrade,
         Err(rejection) => return Ok(refused(&rejection)),
     };
-    let place = sockets.take()?;
+    let place = sockets.take(caller.user())?;
     let follow = runvoy.follow(&caller, &id.into(), start(&params, id)?).await?;
     let frames = Frames::of_connection(context.request_id);
     let span = tracing::Span::current();
