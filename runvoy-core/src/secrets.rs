@@ -107,6 +107,11 @@ impl SecretChange {
         Self { key_name: None, description: None, value: None, by, at, request }
     }
 
+    /// Whether it leaves all that matters as it is.
+    pub fn is_nothing(&self) -> bool {
+        self.key_name.is_none() && self.description.is_none() && self.value.is_none()
+    }
+
     /// What it changes, by the fields' names.
     pub fn names(&self) -> String {
         let fields = [

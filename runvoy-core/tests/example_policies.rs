@@ -21,8 +21,8 @@ fn denied_by(
     let text = std::fs::read_to_string(path).unwrap();
     let authorizer = CedarAuthorizer::with_policies(&[(file, &text)]).unwrap();
     let user: Email = "me@acme.test".parse().unwrap();
-    let request =
-        AuthzRequest { principal: Principal { user: &user, role }, action, resource, run: Some(run) };
+    let run = action.has_context().then_some(run);
+    let request = AuthzRequest { principal: Principal { user: &user, role }, action, resource, run };
     match authorizer.authorize(&request).now_or_never().unwrap().unwrap() {
         Decision::Allow { .. } => None,
         Decision::Deny { policy } => Some(policy.unwrap().to_string()),
@@ -52,6 +52,18 @@ fn production_secrets_and_images_come_only_with_a_production_lock() {
     assert_eq!(asked("prod-db", Some("staging")).as_deref(), Some("acme.prod-needs-its-lock"));
     assert_eq!(asked("prod-db", Some("prod-infra")), None);
     assert_eq!(asked("staging-db", None), None);
+}
+
+#[test]
+fn developers_try_no_names_of_production_secrets() {
+    let asked = |role, name: &str| {
+        let (name, run) = (name.parse::<SecretName>().unwrap(), run("", None));
+        let secret = Resource::Secret { name: &name, owners: &[] };
+        denied_by("prod-needs-its-lock.cedar", role, Action::CreateSecret, secret, run)
+    };
+    assert_eq!(asked(Role::Developer, "prod-db").as_deref(), Some("acme.prod-names-are-kept"));
+    assert_eq!(asked(Role::Developer, "staging-db"), None);
+    assert_eq!(asked(Role::Operator, "prod-db"), None);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, Uri, header};
 
 use super::auth;
 use crate::api::{BASE_PATH, ErrorBody, code};
-use crate::runvoy::error_chain;
+use crate::runvoy::{denial, error_chain};
 use crate::{Error, RequestContext, Runvoy, Unauthenticated};
 
 /// Seconds after which a refused client may try again.
@@ -69,10 +69,7 @@ impl ApiError {
         let Error::Denied { action, resource, policy, by_content } = error else {
             return Self::new(StatusCode::FORBIDDEN, "Forbidden", None, None);
         };
-        let details = match policy {
-            Some(policy) => format!("policy `{policy}` forbids `{action}` on `{resource}`"),
-            None => format!("no policy allows you to `{action}` on `{resource}`"),
-        };
+        let details = denial(policy.as_ref(), *action, resource);
         let code = by_content.then_some(code::FORBIDDEN);
         Self::new(StatusCode::FORBIDDEN, "Forbidden", code, Some(details))
     }

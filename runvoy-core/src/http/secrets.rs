@@ -9,7 +9,40 @@ use super::query::Params;
 use crate::api::{
     CreateSecretRequest, ErrorBody, SecretAnswer, SecretData, SecretDone, SecretsAnswer, UpdateSecretRequest,
 };
+use crate::port::Action;
 use crate::{Caller, Runvoy};
+
+/// The secret that a path names, not yet parsed: the caller's rights are looked at first.
+pub(super) struct SecretPath(String);
+
+impl SecretPath {
+    /// The name, and what else the request says. Who may not do this to the secret is told that, and not what is wrong with
+    /// the rest.
+    async fn with<T>(
+        self,
+        runvoy: &Runvoy,
+        caller: &Caller,
+        action: Action,
+        rest: Result<T, ApiError>,
+    ) -> Result<(String, T), ApiError> {
+        match rest {
+            Ok(rest) => Ok((self.0, rest)),
+            Err(error) => {
+                runvoy.check_secret(caller, action, &self.0).await?;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl<S: Send + Sync> axum::extract::FromRequestParts<S> for SecretPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut http::request::Parts, state: &S) -> Result<Self, ApiError> {
+        // What is no text is no name of ours.
+        Ok(Self(Path::from_request_parts(parts, state).await.map(|Path(text)| text).unwrap_or_default()))
+    }
+}
 
 /// The secrets that the caller may read, by name, without their values.
 #[utoipa::path(
@@ -71,16 +104,20 @@ pub(super) async fn post_secret(
 pub(super) async fn get_secret(
     State(runvoy): State<Runvoy>,
     caller: Caller,
-    Path(name): Path<String>,
+    path: SecretPath,
     params: Params,
 ) -> Result<Json<SecretAnswer>, ApiError> {
-    let secret = match params.get("value") {
-        Some("false") => SecretData::new(runvoy.secret(&caller, &name).await?, None),
-        None | Some("true") => {
-            let (secret, value) = runvoy.reveal_secret(&caller, &name).await?;
-            SecretData::new(secret, Some(&value))
-        }
-        Some(_) => return Err(ApiError::invalid_query("value: `true` or `false`".to_owned())),
+    let with_value = match params.get("value") {
+        Some("false") => Ok(false),
+        None | Some("true") => Ok(true),
+        Some(_) => Err(ApiError::invalid_query("value: `true` or `false`".to_owned())),
+    };
+    let (name, with_value) = path.with(&runvoy, &caller, Action::ReadSecret, with_value).await?;
+    let secret = if with_value {
+        let (secret, value) = runvoy.reveal_secret(&caller, &name).await?;
+        SecretData::new(secret, Some(&value))
+    } else {
+        SecretData::new(runvoy.secret(&caller, &name).await?, None)
     };
     Ok(Json(SecretAnswer { secret }))
 }
@@ -98,16 +135,11 @@ pub(super) async fn get_secret(
 pub(super) async fn put_secret(
     State(runvoy): State<Runvoy>,
     caller: Caller,
-    Path(name): Path<String>,
+    path: SecretPath,
     body: RawBody,
 ) -> Result<Json<SecretDone>, ApiError> {
-    let request: UpdateSecretRequest = match body.parse() {
-        Ok(request) => request,
-        Err(error) => {
-            runvoy.check_secret_update(&caller, &name).await?;
-            return Err(error);
-        }
-    };
+    let request = body.parse::<UpdateSecretRequest>();
+    let (name, request) = path.with(&runvoy, &caller, Action::UpdateSecret, request).await?;
     let secret = runvoy.update_secret(&caller, &name, &request).await?;
     let message = "Secret updated successfully".to_owned();
     Ok(Json(SecretDone { name: secret.name, message, version: secret.version }))
@@ -126,7 +158,7 @@ pub(super) async fn put_secret(
 pub(super) async fn delete_secret(
     State(runvoy): State<Runvoy>,
     caller: Caller,
-    Path(name): Path<String>,
+    SecretPath(name): SecretPath,
 ) -> Result<Json<SecretDone>, ApiError> {
     let secret = runvoy.delete_secret(&caller, &name).await?;
     let message = "Secret deleted successfully".to_owned();

@@ -193,6 +193,11 @@ impl Runvoy {
         match (&question.target, question.action) {
             (Target::Execution(id), action) => self.about_execution(caller, action, *id).await,
             (_, Action::Run) => self.about_run(caller, run).await,
+            (Target::Secret(name), Action::CreateSecret) => {
+                let decision = self.decide_creation(caller, name).await?;
+                let resource = question.target.resource(&[]).to_string();
+                Ok(CanI { action: Action::CreateSecret, resource, decision })
+            }
             (target, action) => {
                 let seen = self.as_seen(caller, action, target.resource(&owners), run).await?;
                 self.ask(caller, action, seen, run).await

@@ -47,6 +47,8 @@ pub use builder::{BuildError, Builder};
 pub use can_i::CanI;
 pub use claims::ClaimedKey;
 pub use config::Config;
+#[cfg(feature = "http")]
+pub(crate) use error::denial;
 pub use error::{Error, Unauthenticated};
 pub use follow::{Follow, FollowItem};
 pub use kill::KillOutcome;

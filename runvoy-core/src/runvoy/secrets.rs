@@ -1,12 +1,13 @@
 //! Secrets: who may see, change and use which, and that nobody learns of others.
 
 use super::access::Granted;
+use super::locks::hour;
 use super::{Caller, Error, Runvoy, validate};
 use crate::api::{CreateSecretRequest, UpdateSecretRequest};
 use crate::id::SecretName;
 use crate::limits;
 use crate::port::{Action, AuditKind, Decision, Resource, RunContext, SecretCreated, SecretStore};
-use crate::secrets::{Secret, SecretChange, SecretValue};
+use crate::secrets::{Secret, SecretChange, SecretValue, WantedSecret};
 
 /// What is said where there is no store.
 pub(super) const NO_STORE: &str = "this server has no secret store";
@@ -23,8 +24,7 @@ impl Runvoy {
         let Some(store) = &self.inner.secrets else { return Ok(Vec::new()) };
         let mut shown = Vec::new();
         for secret in store.list().await.map_err(Error::store("the secret store"))? {
-            let decision = self.decide(caller, Action::ReadSecret, resource(&secret), None).await?;
-            if matches!(decision, Decision::Allow { .. }) {
+            if self.may(caller, Action::ReadSecret, resource(&secret), None).await? {
                 shown.push(secret);
             }
         }
@@ -44,7 +44,8 @@ impl Runvoy {
         revealed.map_err(Error::store("the secret store"))?.ok_or_else(|| no_secret(&secret.name))
     }
 
-    /// Adds a secret, which the caller owns.
+    /// Adds a secret, which the caller owns. One that has its name already is told to whoever may read or use it; for others
+    /// the name is one that they may not create.
     pub async fn create_secret(
         &self,
         caller: &Caller,
@@ -52,6 +53,10 @@ impl Runvoy {
     ) -> Result<Secret, Error> {
         let name = self.secret_name(caller, Action::CreateSecret, &request.name).await?;
         let granted = self.authorize(caller, Action::CreateSecret, unknown(&name), None).await?;
+        let known = self.stored_secret(&name).await?;
+        if let Some(known) = &known {
+            self.refuse_hidden(caller, known).await?;
+        }
         let (key_name, description, value) = validate::new_secret(request)?;
         let now = self.inner.clock.now();
         let secret = Secret {
@@ -67,8 +72,8 @@ impl Runvoy {
             created_by_request_id: caller.context.request_id,
             modified_by_request_id: caller.context.request_id,
         };
-        if self.stored_secret(&secret.name).await?.is_some() {
-            return Err(self.taken(caller, &secret.name).await);
+        if known.is_some() {
+            return Err(Error::SecretExists { name: secret.name });
         }
         self.record(granted, None, Some(&format!("as `{}`", secret.key_name))).await?;
         let (this, new) = (self.clone(), secret.clone());
@@ -78,7 +83,7 @@ impl Runvoy {
         });
         match created.await? {
             SecretCreated::Made => Ok(secret),
-            SecretCreated::Taken => Err(self.taken(caller, &secret.name).await),
+            SecretCreated::Taken => Err(self.taken_meanwhile(caller, secret.name).await),
             SecretCreated::Full => {
                 let most = limits::STORED_SECRETS;
                 let message = format!("{most} secrets are kept, which is the limit; delete some");
@@ -87,7 +92,7 @@ impl Runvoy {
         }
     }
 
-    /// Changes what the request names of a secret.
+    /// Changes what the request names of a secret. Where that is nothing, it stays as it is, and nothing is recorded.
     pub async fn update_secret(
         &self,
         caller: &Caller,
@@ -98,6 +103,9 @@ impl Runvoy {
         let (by, request_id) = (caller.user.clone(), caller.context.request_id);
         let nothing = SecretChange::nothing(by, self.inner.clock.now(), request_id);
         let change = validate::changed_secret(request, nothing)?;
+        if change.is_nothing() {
+            return Ok(secret);
+        }
         self.record(granted, None, Some(&change.names())).await?;
         let this = self.clone();
         self.although_the_caller_goes(async move {
@@ -127,9 +135,26 @@ impl Runvoy {
         self.authorize_named(caller, about, None, stand_in).await.map(drop)
     }
 
-    /// Fails for a caller who may not change this secret, or for whom there is none.
-    pub async fn check_secret_update(&self, caller: &Caller, name: &str) -> Result<(), Error> {
-        self.known_secret(caller, Action::UpdateSecret, name).await.map(drop)
+    /// Fails for a caller who may not do this to a secret, or for whom there is none of that name.
+    pub async fn check_secret(&self, caller: &Caller, action: Action, name: &str) -> Result<(), Error> {
+        self.known_secret(caller, action, name).await.map(drop)
+    }
+
+    /// Whether somebody may create a secret of this name, as [`create_secret`](Self::create_secret) would decide. Records
+    /// nothing.
+    pub(super) async fn decide_creation(
+        &self,
+        caller: &Caller,
+        name: &SecretName,
+    ) -> Result<Decision, Error> {
+        let decision = self.decide(caller, Action::CreateSecret, unknown(name), None).await?;
+        match self.stored_secret(name).await? {
+            Some(known) if self.is_hidden(caller, &known).await? => match decision {
+                Decision::Allow { .. } => Ok(Decision::Deny { policy: None }),
+                denied @ Decision::Deny { .. } => Ok(denied),
+            },
+            _ => Ok(decision),
+        }
     }
 
     /// A secret as it is to be asked about for a caller who may be told nothing of it: as one that is not there. Any
@@ -145,7 +170,7 @@ impl Runvoy {
     ) -> Result<Resource<'a>, Error> {
         let Resource::Secret { name, owners: [_, ..] } = asked else { return Ok(asked) };
         for (action, run) in [(action, run), (Action::ReadSecret, None)] {
-            if matches!(self.decide(caller, action, asked, run).await?, Decision::Allow { .. }) {
+            if self.may(caller, action, asked, run).await? {
                 return Ok(asked);
             }
         }
@@ -187,27 +212,39 @@ impl Runvoy {
         }
     }
 
-    /// What somebody is told who wants a name that another secret has: that it is there, if they may see it; else what
-    /// they are told of a name that a policy keeps from them.
-    async fn taken(&self, caller: &Caller, name: &SecretName) -> Error {
-        let found = match self.stored_secret(name).await {
-            Ok(found) => found,
-            Err(error) => return error,
+    /// Whether somebody may neither read a secret nor use it, in a run of which nothing else is known.
+    async fn is_hidden(&self, caller: &Caller, secret: &Secret) -> Result<bool, Error> {
+        let wanted = [WantedSecret::of(secret)];
+        let run = RunContext {
+            secrets: &wanted,
+            address: caller.context.address,
+            hour: hour(self.inner.clock.now()),
+            ..RunContext::default()
         };
-        let asked = found.as_ref().map_or(unknown(name), resource);
-        match self.decide(caller, Action::ReadSecret, asked, None).await {
-            Ok(Decision::Allow { .. }) => return Error::SecretExists { name: name.clone() },
-            Ok(Decision::Deny { .. }) => {}
-            Err(error) => return error,
+        let asked = resource(secret);
+        let is_known = self.may(caller, Action::ReadSecret, asked, None).await?
+            || self.may(caller, Action::UseSecret, asked, Some(run)).await?;
+        Ok(!is_known)
+    }
+
+    /// Denies a caller the name of a secret that is hidden from them, as a policy would that keeps the name from them.
+    async fn refuse_hidden(&self, caller: &Caller, known: &Secret) -> Result<(), Error> {
+        if !self.is_hidden(caller, known).await? {
+            return Ok(());
         }
-        let (action, resource) = (Action::CreateSecret, unknown(name));
-        let event = self.event(caller, AuditKind::Denied, (action, resource), None);
-        match self.append(event).await {
-            Ok(()) => {
-                Error::Denied { action, resource: resource.to_string(), policy: None, by_content: false }
-            }
-            Err(error) => error,
-        }
+        let (action, resource) = (Action::CreateSecret, unknown(&known.name));
+        self.append(self.event(caller, AuditKind::Denied, (action, resource), None)).await?;
+        Err(Error::Denied { action, resource: resource.to_string(), policy: None, by_content: false })
+    }
+
+    /// What somebody is told whose name another secret got just before.
+    async fn taken_meanwhile(&self, caller: &Caller, name: SecretName) -> Error {
+        let refused = match self.stored_secret(&name).await {
+            Ok(Some(known)) => self.refuse_hidden(caller, &known).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        refused.err().unwrap_or(Error::SecretExists { name })
     }
 
     pub(super) fn secret_store(&self) -> Result<&dyn SecretStore, Error> {

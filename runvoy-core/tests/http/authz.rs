@@ -256,7 +256,7 @@ async fn the_policies_in_force_are_shown_with_their_place_and_text() {
         (&Value::Null, &"permit".into())
     );
     let count = |file: bool| policies.iter().filter(|policy| policy["file"].is_string() == file).count();
-    assert_eq!((count(true), count(false)), (4, 7));
+    assert_eq!((count(true), count(false)), (5, 7));
     let denied = server.ask_as(Some(&key(Role::Developer)), Method::GET, "/policies", Body::empty()).await;
     assert_eq!(denied.status, StatusCode::FORBIDDEN);
 }

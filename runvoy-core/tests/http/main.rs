@@ -24,6 +24,7 @@ mod logs;
 mod meanwhile;
 mod people;
 mod rates;
+mod secret_names;
 mod secrets;
 mod server;
 mod socket;

@@ -100,6 +100,8 @@ pub(super) const RULES: &[Rule] = &[
             assert_eq!(after[field], before[field], "{field}: {after}");
         }
         assert_ne!(after["modified_by_request_id"], before["modified_by_request_id"], "{after}");
+        assert_says(&w.ask(put("changed", json!({"value": ""}))), 200, "Secret updated successfully");
+        assert_eq!(shown(w, "changed"), after, "a change of nothing");
         w.ask(put("changed", json!({"key_name": "OTHER", "description": "cd"}))).assert_status(200);
         let last = shown(w, "changed");
         assert_eq!(
@@ -126,6 +128,8 @@ pub(super) const RULES: &[Rule] = &[
         made(w, "there");
         let again = json!({"name": "there", "key_name": "OTHER", "value": "other"});
         w.ask(Ask::post("/secrets", again)).assert_error(409, "SECRET_ALREADY_EXISTS");
+        // So for whoever may use it, but not read it.
+        w.ask_as("developer", Ask::post("/secrets", new("there"))).assert_error(409, "SECRET_ALREADY_EXISTS");
         assert_eq!(shown(w, "there")["value"], "value-of-there");
     }),
     scene("2.content.secret", |w| {

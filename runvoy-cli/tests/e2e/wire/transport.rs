@@ -91,6 +91,10 @@ pub(super) const RULES: &[Rule] = &[
             w.ask_as("viewer", ask.clone()).assert_error(403, "");
         }
         w.ask_as("developer", Ask::post("/secrets", "{")).assert_error(400, "");
+        // What is no text is no name, and it comes after the role as a query does.
+        w.ask_as("viewer", Ask::get("/secrets/%FF")).assert_error(403, "");
+        w.ask_as("operator", Ask::get("/secrets/%FF")).assert_error(400, "INVALID_REQUEST");
+        w.ask_as("viewer", Ask::get("/secrets/none?value=x")).assert_error(403, "");
     }),
     scene("1.order.resource", |w| {
         for path in ["", "/status", "/logs", "/logs/stream"] {
