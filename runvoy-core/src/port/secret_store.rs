@@ -36,6 +36,9 @@ pub trait SecretStore: Send + Sync + 'static {
     /// What is known of all, by name. Never a value.
     async fn list(&self) -> Result<Vec<Secret>, StoreError>;
 
+    /// Opens every value where it is kept, and lets none out: the names of those that do not open.
+    async fn verify(&self) -> Result<Vec<SecretName>, StoreError>;
+
     /// A secret and its value, of one moment.
     async fn reveal(
         &self,

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -164,6 +165,7 @@ impl Builder {
                 telling: InFlight::default(),
                 key_changes: standing::KeyChanges::default(),
                 uses: uses::Uses::default(),
+                checking: Arc::new(Semaphore::new(1)),
                 draining: CancellationToken::new(),
                 begun: TaskTracker::new(),
             }),

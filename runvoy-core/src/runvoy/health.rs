@@ -1,15 +1,16 @@
 //! A pass of reconciliation that somebody asked for, and what else is worth knowing of what is stored.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use super::reconcile::Found;
 use super::{Caller, Error, ReconcileOptions, ReconcileReport, Runvoy};
 use crate::api::{AuthorizerStatus, ComputeStatus, HealthIssue, HealthReport, IdentityStatus, SecretsStatus};
 use crate::execution::Execution;
-use crate::id::{Email, Role};
+use crate::id::{Email, Role, SecretName};
 use crate::images::Image;
 use crate::limits;
-use crate::port::{Action, AuthzRequest, Decision, ListQuery, Principal, Resource, StoreError};
+use crate::port::{Action, AuthzRequest, Decision, ListQuery, Principal, Resource};
 use crate::secrets::Secret;
 use crate::state::Status;
 
@@ -17,18 +18,26 @@ use crate::state::Status;
 const NAMED: usize = 100;
 
 impl Runvoy {
-    /// Makes a pass of [`reconcile`](Self::reconcile), and reports it together with what is amiss with roles and owners.
+    /// Makes a pass of [`reconcile`](Self::reconcile), and reports it together with what is amiss with secrets, roles and
+    /// owners. Who asks during another's check is told to come back: it opens every secret there is.
     pub async fn check_health(&self, caller: &Caller) -> Result<HealthReport, Error> {
         let granted = self.authorize(caller, Action::Reconcile, Resource::System, None).await?;
+        let Ok(turn) = Arc::clone(&self.inner.checking).try_acquire_owned() else {
+            let message = "another check is being made; try again in a moment".to_owned();
+            return Err(Error::Busy { message });
+        };
         self.record(granted, None, None).await?;
         let this = self.clone();
-        let report = self
-            .although_the_caller_goes(async move { this.reconcile(ReconcileOptions::default()).await })
-            .await?;
+        let checked = self.although_the_caller_goes(async move {
+            let _turn = turn;
+            let report = this.reconcile(ReconcileOptions::default()).await?;
+            Ok((report, this.spoilt_secrets().await?))
+        });
+        let (report, spoilt) = checked.await?;
         let (images, live) = (self.known_images().await?, self.live().await?);
         let secrets = self.shown_secrets(caller).await?;
         let mut issues: Vec<_> = report.found.iter().map(issue).collect();
-        let secrets_status = self.values(&secrets, &mut issues).await?;
+        let secrets_status = values(&secrets, &spoilt, &mut issues);
         let owned = images.iter().map(Owned::from).chain(live.iter().map(Owned::from));
         let owned = owned.chain(secrets.iter().map(Owned::from)).collect();
         let authorizer_status = self.ownership(owned, &mut issues).await?;
@@ -60,29 +69,11 @@ impl Runvoy {
         }
     }
 
-    /// Whether the values of these secrets can be read. They are not kept, nor shown.
-    async fn values(
-        &self,
-        secrets: &[Secret],
-        issues: &mut Vec<HealthIssue>,
-    ) -> Result<SecretsStatus, Error> {
-        let mut status = SecretsStatus::default();
-        for Secret { name, created_by_request_id, .. } in secrets {
-            match self.secret_store()?.reveal(name, *created_by_request_id).await {
-                Ok(Some(_)) => status.verified_count += 1,
-                // Somebody deleted it meanwhile.
-                Ok(None) => {}
-                Err(StoreError::Unavailable { retryable: false, .. }) => {
-                    status.missing_count += 1;
-                    let message = "its value cannot be read: give it one again with `runvoy secrets update`";
-                    let severity = "error".to_owned();
-                    issues.push(HealthIssue { severity, ..reported("secret", name.as_str(), message) });
-                }
-                Err(error) => return Err(Error::store("the secret store")(error)),
-            }
-        }
-        status.total_secrets = status.verified_count + status.missing_count;
-        Ok(status)
+    /// The secrets whose value does not open. None leaves the store.
+    async fn spoilt_secrets(&self) -> Result<BTreeSet<SecretName>, Error> {
+        let Some(store) = &self.inner.secrets else { return Ok(BTreeSet::new()) };
+        let spoilt = store.verify().await.map_err(Error::store("the secret store"))?;
+        Ok(spoilt.into_iter().collect())
     }
 
     async fn identity(&self, images: &[Image]) -> Result<IdentityStatus, Error> {
@@ -136,6 +127,20 @@ impl Runvoy {
         }
         Ok(status)
     }
+}
+
+/// What is told of the values of those secrets that somebody may read.
+fn values(secrets: &[Secret], spoilt: &BTreeSet<SecretName>, issues: &mut Vec<HealthIssue>) -> SecretsStatus {
+    let total = secrets.len() as u64;
+    let mut status = SecretsStatus { total_secrets: total, ..SecretsStatus::default() };
+    for name in secrets.iter().map(|secret| &secret.name).filter(|name| spoilt.contains(name)) {
+        status.missing_count += 1;
+        let message = "its value cannot be read: give it one again with `runvoy secrets update`";
+        let severity = "error".to_owned();
+        issues.push(HealthIssue { severity, ..reported("secret", name.as_str(), message) });
+    }
+    status.verified_count = total - status.missing_count;
+    status
 }
 
 /// Something that somebody owns.

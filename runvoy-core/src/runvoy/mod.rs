@@ -39,6 +39,7 @@ mod why;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -105,6 +106,8 @@ struct Inner {
     telling: InFlight,
     key_changes: standing::KeyChanges,
     uses: uses::Uses,
+    /// Who makes a check of health: one at a time.
+    checking: Arc<Semaphore>,
     rates: rates::Limits,
     draining: CancellationToken,
     /// What goes on although its caller may have gone.

@@ -107,6 +107,7 @@ mock! {
         async fn create(&self, secret: Secret, value: SecretValue) -> Result<SecretCreated, StoreError>;
         async fn get(&self, name: &SecretName) -> Result<Option<Secret>, StoreError>;
         async fn list(&self) -> Result<Vec<Secret>, StoreError>;
+        async fn verify(&self) -> Result<Vec<SecretName>, StoreError>;
         async fn reveal(
             &self,
             name: &SecretName,

@@ -28,6 +28,7 @@ macro_rules! secret_store_suite {
                 a_deleted_secret_is_gone_and_its_name_is_free
                 nothing_is_done_to_another_secret_of_the_same_name
                 values_come_back_byte_for_byte
+                what_opens_is_found_sound
                 of_many_at_once_one_gets_the_name
                 of_many_changes_none_is_lost;
             own:
@@ -199,6 +200,17 @@ pub async fn of_many_changes_none_is_lost(store: &Store) {
     let mut versions: Vec<_> = clients.join_all().await.into_iter().flatten().collect();
     versions.sort_unstable();
     assert_eq!(versions, (2..=33).collect::<Vec<_>>());
+}
+
+/// Also after a change of either.
+pub async fn what_opens_is_found_sound(store: &Store) {
+    let secret = some_secret();
+    create(store, &secret, "one").await;
+    for value in [None, Some(SecretValue::new("two"))] {
+        let change = SecretChange { key_name: Some("OTHER".to_owned()), value, ..some_change() };
+        store.update(&secret.name, secret.created_by_request_id, change).await.unwrap().unwrap();
+        assert!(!store.verify().await.unwrap().contains(&secret.name));
+    }
 }
 
 /// Without a value: the shape has no place for one.

@@ -208,6 +208,9 @@ impl SecretStore for Fused<dyn SecretStore> {
     async fn list(&self) -> Result<Vec<Secret>, StoreError> {
         self.fuse.call(self.inner.list()).await
     }
+    async fn verify(&self) -> Result<Vec<SecretName>, StoreError> {
+        self.fuse.call(self.inner.verify()).await
+    }
     async fn reveal(
         &self,
         name: &SecretName,

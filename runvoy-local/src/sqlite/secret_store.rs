@@ -102,6 +102,19 @@ fn update(
     Ok(())
 }
 
+/// The secrets whose values do not open; those that do are dropped one after the other.
+fn spoilt(connection: &Connection, sealer: &Sealer) -> Result<Vec<SecretName>, Failure> {
+    // All of one moment: a writer may be at work.
+    let moment = connection.unchecked_transaction()?;
+    let mut spoilt = Vec::new();
+    for secret in all(&moment)? {
+        if sealer.unseal_secret(&secret, &sealed(&moment, &secret.name)?).is_err() {
+            spoilt.push(secret.name);
+        }
+    }
+    Ok(spoilt)
+}
+
 #[async_trait]
 impl SecretStore for SqliteSecretStore {
     async fn create(&self, secret: Secret, value: SecretValue) -> Result<SecretCreated, StoreError> {
@@ -116,6 +129,11 @@ impl SecretStore for SqliteSecretStore {
 
     async fn list(&self) -> Result<Vec<Secret>, StoreError> {
         Ok(self.database.read(all).await?)
+    }
+
+    async fn verify(&self) -> Result<Vec<SecretName>, StoreError> {
+        let sealer = Arc::clone(&self.sealer);
+        Ok(self.database.read(move |connection| spoilt(connection, &sealer)).await?)
     }
 
     async fn reveal(
@@ -157,5 +175,31 @@ impl SecretStore for SqliteSecretStore {
             Ok(Some(secret))
         };
         Ok(self.database.write(delete).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runvoy_core::testing::secret_store::some_secret;
+
+    use super::super::{MasterKey, SqliteConfig, SqliteStores};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_value_that_does_not_open_is_named_and_those_beside_it_are_sound() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("runvoy.db");
+        let config = SqliteConfig { path: path.clone(), master_key: MasterKey::from_bytes([7; 32]) };
+        let stores = SqliteStores::open(config).unwrap();
+        let secrets = stores.secret_store();
+        let [first, second, third] = [some_secret(), some_secret(), some_secret()];
+        for secret in [&first, &second, &third] {
+            secrets.create(secret.clone(), SecretValue::new("hunter22")).await.unwrap();
+        }
+        assert_eq!(secrets.verify().await.unwrap(), []);
+        let file = Connection::open(path).unwrap();
+        let swap = "UPDATE secrets SET sealed_value = (SELECT sealed_value FROM secrets WHERE name = ?1) WHERE name = ?2";
+        file.execute(swap, (first.name.as_str(), second.name.as_str())).unwrap();
+        assert_eq!(secrets.verify().await.unwrap(), [second.name]);
     }
 }
