@@ -92,13 +92,9 @@ async fn every_route_and_role_as_the_matrix_says() {
         (Method::GET, "/secrets/own".into(), [200, 200, 200, 403]),
         (Method::GET, "/secrets/none".into(), [404, 404, 403, 403]),
         (Method::GET, "/secrets/no%20name".into(), [400, 400, 403, 403]),
-        // No text, and no such query.
         (Method::GET, "/secrets/%FF".into(), [400, 400, 403, 403]),
         (Method::GET, "/secrets/theirs?value=x".into(), [400, 400, 403, 403]),
-        (Method::GET, "/secrets/own?value=x".into(), [400, 400, 400, 403]),
         (Method::GET, "/secrets/none?value=x".into(), [404, 404, 403, 403]),
-        (Method::PUT, "/secrets/%FF".into(), [400, 400, 403, 403]),
-        (Method::DELETE, "/secrets/%FF".into(), [400, 400, 403, 403]),
         // There is no body.
         (Method::PUT, "/secrets/theirs".into(), [400, 400, 403, 403]),
         (Method::PUT, "/secrets/own".into(), [400, 400, 400, 403]),

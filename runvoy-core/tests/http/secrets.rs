@@ -141,6 +141,8 @@ async fn a_change_of_nothing_leaves_a_secret_as_it_is_and_is_not_recorded() {
 async fn what_is_no_text_is_no_name_of_a_secret() {
     let server = Server::new().await;
     for (method, body) in [(Method::GET, ""), (Method::PUT, r#"{"value":"v"}"#), (Method::DELETE, "")] {
+        let viewer = server.ask_as(Some(&key(Role::Viewer)), method.clone(), "/secrets/%FF", body).await;
+        assert_eq!(viewer.status, StatusCode::FORBIDDEN);
         let told = server.ask(method, "/secrets/%FF", body).await;
         let code = told.json()["code"].clone();
         assert_eq!((told.status, code), (StatusCode::BAD_REQUEST, json!("INVALID_REQUEST")));
