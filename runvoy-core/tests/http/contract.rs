@@ -23,9 +23,8 @@ async fn status(server: &Server, role: Role, method: Method, path: &str) -> u16 
     server.ask_as(Some(&key(role)), method, path, body).await.status.as_u16()
 }
 
-#[tokio::test]
-async fn every_route_and_role_as_the_matrix_says() {
-    let server = Server::new().await;
+/// Keys that open nothing, an image and two secrets.
+async fn prepare(server: &Server) {
     for (key, revoked, expires) in [(REVOKED, true, None), (EXPIRED, false, Some(server.clock.now()))] {
         let email = format!("{key}@acme.test").parse().unwrap();
         let user = User::new(email, Role::Admin, server.clock.now(), RequestId::from_u128(1));
@@ -38,6 +37,12 @@ async fn every_route_and_role_as_the_matrix_says() {
         let made = server.ask_as(Some(&key(role)), Method::POST, "/secrets", body).await;
         assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
     }
+}
+
+#[tokio::test]
+async fn every_route_and_role_as_the_matrix_says() {
+    let server = Server::new().await;
+    prepare(&server).await;
     let theirs = server.run("true").await;
     let owned = server.ask_as(Some(&key(Role::Developer)), Method::POST, "/run", RUN).await.json();
     let own = owned["execution_id"].as_str().unwrap();

@@ -48,7 +48,7 @@ async fn start(place: &Place, dir: DataDir, preset: Preset) -> Result<(Local, He
     let key = ApiKey::generate();
     let header = settings::key_header(key.reveal())?;
     let mut config = place.config(&dir, Some(Guest { email: caller(), key }))?;
-    config.master_key = preset.master_key;
+    config.master_key = preset.master;
     Ok((Local::start(dir, config).await.map_err(not_started)?, header))
 }
 

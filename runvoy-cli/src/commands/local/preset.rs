@@ -20,15 +20,15 @@ const MOST: usize = 4096;
 /// What is preset, in the order of its lines on standard input.
 const PRESETS: [&str; 3] = [ADMIN_API_KEY, MASTER_KEY, NEW_MASTER_KEY];
 
-/// What the environment held that commands must not see.
+/// Keys that the environment held and commands must not see.
 #[derive(Default)]
 pub(super) struct Preset {
     /// The first admin's key.
-    pub(super) admin_key: Option<ApiKey>,
+    pub(super) admin: Option<ApiKey>,
     /// The data directory's master key.
-    pub(super) master_key: Option<MasterKey>,
+    pub(super) master: Option<MasterKey>,
     /// The one that takes its place.
-    pub(super) new_master_key: Option<MasterKey>,
+    pub(super) new_master: Option<MasterKey>,
 }
 
 /// Who is to be started.
@@ -121,10 +121,10 @@ fn terminal() -> String {
 
 /// No key holds a line break: what follows one is nothing but white space.
 fn parse([admin, master, new]: [&str; 3]) -> Result<Preset, CliError> {
-    let admin_key = Some(admin).filter(|key| !key.is_empty()).map(ApiKey::parse).transpose();
-    let admin_key = admin_key.map_err(|e| unusable(ADMIN_API_KEY, &e))?;
-    let (master_key, new_master_key) = (master_key(MASTER_KEY, master)?, master_key(NEW_MASTER_KEY, new)?);
-    Ok(Preset { admin_key, master_key, new_master_key })
+    let admin = Some(admin).filter(|key| !key.is_empty()).map(ApiKey::parse).transpose();
+    let admin = admin.map_err(|e| unusable(ADMIN_API_KEY, &e))?;
+    let (master, new_master) = (master_key(MASTER_KEY, master)?, master_key(NEW_MASTER_KEY, new)?);
+    Ok(Preset { admin, master, new_master })
 }
 
 /// A master key as a variable holds it; none in an empty one.

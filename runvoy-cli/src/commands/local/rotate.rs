@@ -15,7 +15,7 @@ use crate::exit;
 
 /// The command.
 pub(super) fn rotate(context: &Context, args: &RotateMasterKeyArgs, preset: Preset) -> Result<u8, CliError> {
-    let (old, new) = (preset.master_key, preset.new_master_key);
+    let (old, new) = (preset.master, preset.new_master);
     let path = data_dir(args.data_dir.as_ref())?;
     let dir = DataDir::open(&path).map_err(unusable)?;
     let is_in_file = new.is_none();

@@ -27,9 +27,9 @@ pub(super) async fn serve(context: &Context, args: &ServeArgs, preset: Preset) -
     let mut signals = if args.policies.is_some() { Signals::catch_ends()? } else { Signals::catch()? };
     let mut hangups = Hangups::catch(args.policies.is_some())?;
     let place = Place::new(&args.place)?;
-    let (local, log, listener) = open(args, &place, preset.master_key).await?;
+    let (local, log, listener) = open(args, &place, preset.master).await?;
     let endpoint = format!("http://{}", listener.local_addr().map_err(not_started)?);
-    first_admin(context, &local, admin.clone(), preset.admin_key, &endpoint).await?;
+    first_admin(context, &local, admin.clone(), preset.admin, &endpoint).await?;
     local.offer_image(&place.default_image, &admin).await.map_err(not_started)?;
     let note = ServerNote { pid: std::process::id(), endpoint: Some(endpoint.clone()) };
     local.data_dir().note(&note).map_err(not_started)?;
