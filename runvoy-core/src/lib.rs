@@ -5,6 +5,7 @@ pub mod address;
 pub mod audit;
 pub mod claim;
 pub mod clock;
+pub mod code;
 pub mod execution;
 pub mod gate;
 pub mod id;

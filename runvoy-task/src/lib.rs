@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod block;
+pub mod checkout;
 mod end;
 mod gate;
 pub mod layout;

@@ -49,6 +49,7 @@ impl Executor for Functions {
                     finished_at,
                     log: None,
                     image_digest: None,
+                    commit: None,
                     phases: vec![],
                 };
                 *lock(&state) = TaskState::Exited(Box::new(exit));

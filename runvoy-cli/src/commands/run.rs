@@ -62,6 +62,7 @@ impl RunSettings {
         environment: &variables::Environment,
     ) -> Result<Self, CliError> {
         let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
+        let token = options.git_token_secret.as_ref().map(ToString::to_string);
         let secrets = options.secret.iter().map(ToString::to_string);
         let request = RunRequest {
             image: options.image.clone().or(base.image),
@@ -70,6 +71,7 @@ impl RunSettings {
             git_repo: options.git_repo.clone().or(base.git_repo),
             git_ref: options.git_ref.clone().or(base.git_ref),
             git_path: options.git_path.clone().or(base.git_path),
+            git_token_secret: token.or(base.git_token_secret),
             timeout: seconds(options.timeout).or(base.timeout),
             grace: seconds(options.grace).or(base.grace),
             stop_signal: options.stop_signal.clone().or(base.stop_signal),
@@ -81,8 +83,13 @@ impl RunSettings {
             network: options.network.clone().or(base.network),
             ..base
         };
-        if request.git_repo.is_none() && (request.git_ref.is_some() || request.git_path.is_some()) {
-            let option = if request.git_ref.is_some() { "--git-ref" } else { "--git-path" };
+        let of_a_repository = [
+            ("--git-ref", &request.git_ref),
+            ("--git-path", &request.git_path),
+            ("--git-token-secret", &request.git_token_secret),
+        ];
+        let given = of_a_repository.into_iter().find(|(_, value)| value.is_some());
+        if let (None, Some((option, _))) = (&request.git_repo, given) {
             let what = format!("`{option}` belongs to a repository, and none is named");
             return Err(CliError::new(Kind::Usage, what).hint("name it with `--git-repo`"));
         }

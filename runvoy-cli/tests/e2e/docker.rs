@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::harness::{Running, Server, runvoy, stderr, stdout, until};
 
 /// Where the engine is, with the images that tests need. `None` where there is none, unless one is required.
-fn engine() -> Option<String> {
+pub(crate) fn engine() -> Option<String> {
     let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
     if docker(&host, &["image", "inspect", "runvoy-test/busybox"]).status.success() {
         return Some(host);

@@ -15,9 +15,13 @@
 )]
 
 mod audit;
+mod checkouts;
 mod crash;
 mod docker;
 mod drain;
+#[expect(dead_code, reason = "the agent's tests use more of it")]
+#[path = "../../../runvoy-agent/tests/agent/server/mod.rs"]
+mod git_server;
 mod harness;
 mod hints;
 mod http;

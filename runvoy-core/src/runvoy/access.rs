@@ -160,7 +160,8 @@ impl Runvoy {
             let seen = self.as_seen(caller, action, resource, Some(context)).await?;
             self.authorize(caller, action, seen, Some(context)).await?;
             if let Resource::Secret { name, owners: [] } = seen {
-                return Err(secrets::unknown_to_run(name));
+                let wanted = context.secrets.iter().find(|wanted| wanted.name == *name);
+                return Err(secrets::unknown_to_run(name, wanted.is_none_or(|wanted| wanted.is_variable)));
             }
         }
         Ok(granted)

@@ -1,7 +1,7 @@
 //! What secrets become of a run: looked up when it is asked for, given to its task when it starts.
 
 use super::secrets::NO_STORE;
-use super::{Caller, Error, Runvoy};
+use super::{Caller, Error, Runvoy, code};
 use crate::execution::{Execution, Patch, StartRequest};
 use crate::id::SecretName;
 use crate::port::{
@@ -35,7 +35,9 @@ impl Runvoy {
             let Some(secret) = self.stored_secret(&wanted.name).await? else { continue };
             wanted.made_by = Some(secret.created_by_request_id);
             wanted.owners = secret.owned_by;
-            variables.push((secret.key_name, secret.name));
+            if wanted.is_variable {
+                variables.push((secret.key_name, secret.name));
+            }
         }
         Ok(variables)
     }
@@ -100,8 +102,18 @@ impl Runvoy {
     }
 }
 
-/// Puts secrets into a task: into its environment, and among what its log must not show, also where a variable hides them.
+/// Puts secrets into a task: into its environment, or into the order for its checkout; and among what its log must not
+/// show, also where a variable hides them.
 pub(super) fn put_into(task: &mut StartTask, given: Vec<(Secret, SecretValue)>) {
     task.mask.extend(given.iter().map(|(_, value)| value.reveal().to_owned()));
-    task.secrets = given.into_iter().map(|(secret, value)| (secret.key_name, value)).collect();
+    task.workspace = task.request.code.as_ref().map(|code| {
+        code::workspace(code, |name| {
+            given.iter().find(|(secret, _)| secret.name == *name).map(|found| &found.1)
+        })
+    });
+    let wanted = &task.request.asked.secrets;
+    let is_variable =
+        |name: &SecretName| wanted.iter().any(|wanted| wanted.name == *name && wanted.is_variable);
+    let variables = given.into_iter().filter(|(secret, _)| is_variable(&secret.name));
+    task.secrets = variables.map(|(secret, value)| (secret.key_name, value)).collect();
 }

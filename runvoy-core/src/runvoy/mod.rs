@@ -6,6 +6,7 @@ mod builder;
 mod can_i;
 mod changes;
 mod claims;
+mod code;
 mod config;
 mod error;
 mod follow;

@@ -186,6 +186,7 @@ impl Runvoy {
             log: None,
             lock: run.lock.clone(),
             secrets: run.start.asked.secrets.iter().map(SecretUse::of).collect(),
+            code: run.start.code.clone(),
         };
         NewExecution {
             record,

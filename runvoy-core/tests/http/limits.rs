@@ -38,7 +38,7 @@ fn bad_runs() -> Vec<(Value, &'static [&'static str])> {
         (json!({"command": "a", "lock": "x".repeat(129)}), &["lock", "128"]),
         (json!({"command": "a", "lock": "prod", "on_lock_held": "wait"}), &["on_lock_held", "queue"]),
         (json!({"command": "a", "lock": "prod", "max_wait": 604_801}), &["max_wait", "604800", "604801"]),
-        (json!({"command": "a", "git_repo": "https://example.test/a.git"}), &["git_repo"]),
+        (json!({"command": "a", "git_repo": "git@example.test:a.git"}), &["git_repo", "SSH"]),
         (json!({"command": "a", "code": "00"}), &["code"]),
         (json!({"command": "a", "cpu": 256}), &["cpu"]),
         (json!({"command": "a", "memory": 512}), &["memory"]),

@@ -9,8 +9,8 @@ use runvoy_core::clock::Clock as _;
 use runvoy_core::id::{IdPrefix, RequestId, Role};
 use runvoy_core::key::ApiKey;
 use runvoy_core::port::{
-    AuditKind, AuditLog, ExecutionStore, Executor as _, KeyStore, LockManager, SecretStore, TaskEvent,
-    TaskExit, TaskState, User,
+    AuditKind, AuditLog, Authorizer, ExecutionStore, Executor as _, KeyStore, LockManager, SecretStore,
+    TaskEvent, TaskExit, TaskState, User,
 };
 use runvoy_core::state::{Reason, Status};
 use runvoy_core::testing::ManualClock;
@@ -37,6 +37,10 @@ pub(crate) struct Ports {
 impl Ports {
     /// The service, and its first admin.
     pub(crate) async fn service(self) -> (Runvoy, Caller) {
+        self.service_with(Arc::new(CedarAuthorizer::builtin())).await
+    }
+
+    async fn service_with(self, authorizer: Arc<dyn Authorizer>) -> (Runvoy, Caller) {
         let runvoy = Runvoy::builder()
             .keys(self.keys)
             .executions(self.executions)
@@ -46,7 +50,7 @@ impl Ports {
             .executor(self.world)
             .logs(Arc::new(MemoryLogs::new(self.clock.clone())))
             .audit(self.audit)
-            .authorizer(Arc::new(CedarAuthorizer::builtin()))
+            .authorizer(authorizer)
             .clock(self.clock)
             .build()
             .unwrap();
@@ -74,6 +78,14 @@ impl Bench {
     }
 
     pub(crate) async fn with_secrets(secrets: Arc<dyn SecretStore>) -> Self {
+        Self::of(secrets, Arc::new(CedarAuthorizer::builtin())).await
+    }
+
+    pub(crate) async fn with_authorizer(authorizer: Arc<dyn Authorizer>) -> Self {
+        Self::of(Arc::new(MemorySecretStore::default()), authorizer).await
+    }
+
+    async fn of(secrets: Arc<dyn SecretStore>, authorizer: Arc<dyn Authorizer>) -> Self {
         let clock = Arc::new(ManualClock::default());
         let world = Arc::new(World::new(Arc::clone(&clock)));
         let executions = Arc::new(MemoryExecutionStore::default());
@@ -89,7 +101,7 @@ impl Bench {
             world: Arc::clone(&world),
             clock: Arc::clone(&clock),
         };
-        let (runvoy, caller) = ports.service().await;
+        let (runvoy, caller) = ports.service_with(authorizer).await;
         Self { runvoy, caller, world, clock, executions, audit, keys, locks }
     }
 
@@ -185,6 +197,7 @@ async fn a_command_that_was_claimed_and_left_nothing_is_lost_at_once() {
         finished_at: now,
         log: None,
         image_digest: None,
+        commit: None,
         phases: Vec::new(),
     };
     // Nobody had heard of the claim.
@@ -256,6 +269,7 @@ async fn every_end_of_a_task_has_its_status() {
             finished_at: now,
             log: None,
             image_digest: None,
+            commit: None,
             phases: Vec::new(),
         };
         let state = TaskState::Exited(Box::new(exit));

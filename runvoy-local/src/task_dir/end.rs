@@ -28,6 +28,7 @@ pub(crate) fn exit(dir: &Path) -> io::Result<Option<TaskExit>> {
         finished_at: time(end.finished_at_ms),
         log: Some(log),
         image_digest: None,
+        commit: end.commit,
         phases: end.phases,
     }))
 }
@@ -42,6 +43,7 @@ pub(crate) fn lost(started_at: Timestamp, now: Timestamp) -> TaskExit {
         finished_at: now,
         log: None,
         image_digest: None,
+        commit: None,
         phases: Vec::new(),
     }
 }
