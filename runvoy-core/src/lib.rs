@@ -36,5 +36,5 @@ pub use crate::runvoy::{
     BuildError, Builder, Caller, CanI, ClaimedKey, Config, Error, ExecutionFilter, Finding, Follow,
     FollowItem, ForcedRelease, IdempotencyKey, Invitation, KillOutcome, LockView, LogQuery, LogRead,
     LogStart, Phase, PolicyChange, Rate, Rates, ReconcileOptions, ReconcileReport, RequestContext, Runvoy,
-    SharedPage, Trace, Unauthenticated, Usual, Waiting, Why,
+    SharedPage, Trace, Unauthenticated, UploadOutcome, Uploaded, Usual, Waiting, Why,
 };

@@ -91,6 +91,14 @@ pub const MAX_QUEUE_DEPTH: usize = 1000;
 pub const WAIT_SECONDS: u64 = 20;
 /// Longest line, in bytes, before it is cut into events that continue each other.
 pub const LINE_BYTES: usize = 64 * 1024;
+/// Largest archive of uploaded code, in bytes.
+pub const CODE_BYTES: u64 = 512 * 1024 * 1024;
+/// How long uploaded code stays that nobody uses.
+pub const CODE_KEPT: Duration = Duration::from_hours(14 * 24);
+/// Uploads that a server takes at once.
+pub const UPLOADS: usize = 16;
+/// Time for one upload.
+pub const UPLOAD_TIMEOUT: Duration = Duration::from_hours(1);
 /// Longest address of a git repository, in bytes.
 pub const GIT_REPO: usize = runvoy_task::checkout::URL_BYTES;
 /// Longest `git_ref`, in bytes.

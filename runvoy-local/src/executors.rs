@@ -1,6 +1,5 @@
 //! What runs commands on this machine: chosen once, when a server starts.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use runvoy_core::clock::SystemClock;
@@ -8,6 +7,7 @@ use runvoy_core::port::{Executor, ExecutorError, Refused};
 
 #[cfg(feature = "docker")]
 use crate::both::Both;
+use crate::data_dir::DataDir;
 #[cfg(feature = "docker")]
 use crate::docker::{DockerConfig, DockerExecutor};
 use crate::local::LocalConfig;
@@ -39,11 +39,11 @@ pub enum Sandbox {
 
 /// Makes the executor. The error is in words.
 pub(crate) async fn choose(
-    root: &Path,
+    dir: &DataDir,
     config: &LocalConfig,
 ) -> Result<(Arc<dyn Executor>, Sandbox), ExecutorError> {
     let plain = |instead| {
-        let executor = processes(root, config)?;
+        let executor = processes(dir, config)?;
         Ok((Arc::new(executor) as Arc<dyn Executor>, Sandbox::Processes { instead }))
     };
     // A user to run as is a matter of processes.
@@ -54,48 +54,50 @@ pub(crate) async fn choose(
     };
     match choice {
         ExecutorChoice::Process => plain(None),
-        ExecutorChoice::Docker => containers(root, config).await,
-        ExecutorChoice::Auto => match containers(root, config).await {
+        ExecutorChoice::Docker => containers(dir, config).await,
+        ExecutorChoice::Auto => match containers(dir, config).await {
             Ok(chosen) => Ok(chosen),
             Err(error) => plain(Some(in_words(&error))),
         },
     }
 }
 
-fn processes(root: &Path, config: &LocalConfig) -> Result<ProcessExecutor, ExecutorError> {
+fn processes(dir: &DataDir, config: &LocalConfig) -> Result<ProcessExecutor, ExecutorError> {
     let process = ProcessConfig {
         base_env: config.base_env.clone(),
         run_as: config.run_as.clone(),
         max_processes: config.max_processes,
         network: config.network.clone(),
-        ..ProcessConfig::new(root, &config.agent)
+        code: Some(dir.code()),
+        ..ProcessConfig::new(dir.executions(), &config.agent)
     };
     ProcessExecutor::new(process, Arc::new(SystemClock))
 }
 
 #[cfg(feature = "docker")]
 async fn containers(
-    root: &Path,
+    dir: &DataDir,
     config: &LocalConfig,
 ) -> Result<(Arc<dyn Executor>, Sandbox), ExecutorError> {
     if config.run_as.is_some() {
         let message = "a container's user is its image's; a user to run as is for processes only".to_owned();
         return Err(ExecutorError::Refused { of: Refused::Start, message, source: None });
     }
-    let plain = DockerConfig::new(root, &config.agent);
+    let plain = DockerConfig::new(dir.executions(), &config.agent);
     let docker = DockerConfig {
         host: config.docker_host.clone().unwrap_or_else(|| plain.host.clone()),
         max_processes: config.max_processes.or(plain.max_processes),
         network: config.network.clone(),
+        code: Some(dir.code()),
         ..plain
     };
     let docker = DockerExecutor::connect(docker, Arc::new(SystemClock)).await?;
-    Ok((Arc::new(Both::new(docker, processes(root, config)?, root)), Sandbox::Containers))
+    Ok((Arc::new(Both::new(docker, processes(dir, config)?, &dir.executions())), Sandbox::Containers))
 }
 
 #[cfg(not(feature = "docker"))]
 #[expect(clippy::unused_async, reason = "the other one has to wait")]
-async fn containers(_: &Path, _: &LocalConfig) -> Result<(Arc<dyn Executor>, Sandbox), ExecutorError> {
+async fn containers(_: &DataDir, _: &LocalConfig) -> Result<(Arc<dyn Executor>, Sandbox), ExecutorError> {
     let message = "this build of Runvoy runs no containers".to_owned();
     Err(ExecutorError::Refused { of: Refused::Start, message, source: None })
 }

@@ -10,6 +10,7 @@ mod log;
 mod run;
 mod secret;
 mod trace;
+mod upload;
 mod user;
 mod why;
 
@@ -34,6 +35,7 @@ pub use secret::{
     UpdateSecretRequest,
 };
 pub use trace::{NamedImage, NamedResource, RelatedResources, TraceAnswer, TraceEvent};
+pub use upload::CodeAnswer;
 pub use user::{
     ClaimAnswer, CreateUserRequest, InvitationAnswer, RevokeAnswer, RevokeUserRequest, RotateUserRequest,
     UserData, UsersAnswer,

@@ -1,15 +1,17 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::{Config, Inner, Runvoy, audit, changes, page_cache, rates, standing, uses};
 use crate::audit::CheckpointKey;
 use crate::clock::{SharedClock, SystemClock};
 use crate::in_flight::InFlight;
+use crate::limits;
 use crate::port::{
-    Apart, AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, Intake, KeyStore, LockManager,
-    LogSource, SecretStore, TraceLog,
+    Apart, AuditLog, Authorizer, CodeStore, ExecutionStore, Executor, ImageRegistry, Intake, KeyStore,
+    LockManager, LogSource, SecretStore, TraceLog,
 };
 
 /// Puts a service together. Setters store, [`build`](Self::build) checks.
@@ -20,6 +22,7 @@ pub struct Builder {
     locks: Option<Arc<dyn LockManager>>,
     images: Option<Arc<dyn ImageRegistry>>,
     secrets: Option<Arc<dyn SecretStore>>,
+    code: Option<Arc<dyn CodeStore>>,
     executor: Option<Arc<dyn Executor>>,
     logs: Option<Arc<dyn LogSource>>,
     audit: Option<Arc<dyn AuditLog>>,
@@ -67,6 +70,12 @@ impl Builder {
     /// Secrets; without them runs that name some are refused.
     pub fn secrets(mut self, secrets: Arc<dyn SecretStore>) -> Self {
         self.secrets = Some(secrets);
+        self
+    }
+
+    /// Uploaded code; without it runs that name some are refused.
+    pub fn code(mut self, code: Arc<dyn CodeStore>) -> Self {
+        self.code = Some(code);
         self
     }
 
@@ -140,6 +149,7 @@ impl Builder {
                 locks: self.locks.ok_or(missing("a lock manager", "locks"))?,
                 images: self.images,
                 secrets: self.secrets,
+                code: self.code,
                 executor: self.executor.ok_or(missing("an executor", "executor"))?,
                 logs: self.logs.ok_or(missing("a log source", "logs"))?,
                 audit,
@@ -155,6 +165,7 @@ impl Builder {
                 telling: InFlight::default(),
                 key_changes: standing::KeyChanges::default(),
                 uses: uses::Uses::default(),
+                uploads: Semaphore::new(limits::UPLOADS),
                 draining: AtomicBool::new(false),
                 begun: TaskTracker::new(),
             }),

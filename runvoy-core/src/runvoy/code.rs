@@ -4,7 +4,7 @@ use runvoy_task::{GitWorkspace, Secret as Token, checkout};
 
 use super::Error;
 use crate::api::RunRequest;
-use crate::code::{Code, GitCode};
+use crate::code::{Code, CodeDigest, GitCode, UploadedCode};
 use crate::id::SecretName;
 use crate::limits;
 use crate::port::TaskWorkspace;
@@ -12,11 +12,19 @@ use crate::secrets::{SecretValue, WantedSecret};
 
 /// The code that a request names, if it names any.
 pub(super) fn wanted(request: &RunRequest) -> Result<Option<Code>, Error> {
+    let digest = given(request.code.as_deref()).map(str::parse::<CodeDigest>).transpose();
+    let digest = digest.map_err(Error::parse("code"))?;
+    if digest.is_some() && given(request.git_repo.as_deref()).is_some() {
+        return Err(Error::invalid("code", "give `code` or `git_repo`, not both"));
+    }
     let token = given(request.git_token_secret.as_deref());
     let token = token.map(str::parse::<SecretName>).transpose().map_err(Error::parse("git_token_secret"))?;
     let Some(repo) = given(request.git_repo.as_deref()) else {
         let without = "belongs to a repository, and none is named in `git_repo`";
-        return if token.is_some() { Err(Error::invalid("git_token_secret", without)) } else { Ok(None) };
+        return match token {
+            Some(_) => Err(Error::invalid("git_token_secret", without)),
+            None => Ok(digest.map(|digest| Code::Upload(UploadedCode { digest, size: 0 }))),
+        };
     };
     checkout::check_url(repo, token.is_some())
         .map_err(|why| Error::invalid("git_repo", format!("the address {why}")))?;
@@ -48,6 +56,9 @@ pub(super) fn workspace<'a>(
     secret: impl FnOnce(&SecretName) -> Option<&'a SecretValue>,
 ) -> TaskWorkspace {
     match code {
+        Code::Upload(UploadedCode { digest, size }) => {
+            TaskWorkspace::Upload { sha256: digest.to_string(), size: *size }
+        }
         Code::Git(git) => {
             let value = git.token.as_ref().and_then(secret);
             TaskWorkspace::Git(GitWorkspace {

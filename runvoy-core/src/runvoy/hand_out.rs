@@ -53,12 +53,15 @@ impl Runvoy {
         used.collect()
     }
 
-    /// Reads the values of an execution's secrets, as they are now, and notes in its record which versions they are.
+    /// Looks for an execution's code, reads the values of its secrets, as they are now, and notes in its record which versions they are.
     pub(crate) async fn hand_out(
         &self,
         record: &Execution,
         request: &StartRequest,
     ) -> Result<HandOut, Error> {
+        if let Some(message) = self.missing_code(request.code.as_ref()).await? {
+            return Ok(HandOut::Refused(Refusal { of: Refused::Start, message }));
+        }
         let mut given = Vec::new();
         for wanted in &request.asked.secrets {
             match self.read_secret(wanted).await? {

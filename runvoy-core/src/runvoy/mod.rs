@@ -31,6 +31,7 @@ mod start;
 mod task_event;
 mod tend;
 mod trace;
+mod uploads;
 mod uses;
 mod validate;
 mod why;
@@ -38,6 +39,7 @@ mod why;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 pub use access::{Caller, RequestContext};
@@ -59,14 +61,15 @@ pub use read::ExecutionFilter;
 pub use reconcile::{ReconcileOptions, ReconcileReport};
 pub use run::IdempotencyKey;
 pub use trace::Trace;
+pub use uploads::{UploadOutcome, Uploaded};
 pub use why::{Finding, Phase, Usual, Why};
 
 use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;
 use crate::in_flight::InFlight;
 use crate::port::{
-    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, Intake, KeyStore, LockManager, LogSource,
-    SecretStore, TraceLog,
+    AuditLog, Authorizer, CodeStore, ExecutionStore, Executor, ImageRegistry, Intake, KeyStore, LockManager,
+    LogSource, SecretStore, TraceLog,
 };
 
 /// The service: every operation that a front-end offers.
@@ -84,6 +87,7 @@ struct Inner {
     locks: Arc<dyn LockManager>,
     images: Option<Arc<dyn ImageRegistry>>,
     secrets: Option<Arc<dyn SecretStore>>,
+    code: Option<Arc<dyn CodeStore>>,
     executor: Arc<dyn Executor>,
     logs: Arc<dyn LogSource>,
     audit: Arc<dyn AuditLog>,
@@ -100,6 +104,8 @@ struct Inner {
     key_changes: standing::KeyChanges,
     uses: uses::Uses,
     rates: rates::Limits,
+    /// Places for uploads.
+    uploads: Semaphore,
     draining: AtomicBool,
     /// What goes on although its caller may have gone.
     begun: TaskTracker,

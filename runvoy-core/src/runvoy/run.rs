@@ -64,6 +64,7 @@ impl Runvoy {
         let context = run_context(&run.command, &run.start, lock, now);
         let granted = self.authorize_run(caller, context).await?;
         validate::one_secret_each(variables)?;
+        self.find_code(&mut run.start.code).await?;
         self.admit().await?;
 
         let mut new = self.new_execution(caller, &run, idempotency, now);

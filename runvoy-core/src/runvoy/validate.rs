@@ -201,7 +201,7 @@ fn refuse_unsupported(request: &RunRequest, can: &Capabilities) -> Result<(), Er
             given(&request.git_repo) && !can.workspaces,
             "this server's executor checks no code out",
         ),
-        ("code", given(&request.code), "this server has no code store"),
+        ("code", given(&request.code) && !can.workspaces, "this server's executor unpacks no code"),
         ("cpu", request.cpu.is_some() && !can.resources, "this server's executor does not limit cpu"),
         (
             "memory",

@@ -39,7 +39,12 @@ fn bad_runs() -> Vec<(Value, &'static [&'static str])> {
         (json!({"command": "a", "lock": "prod", "on_lock_held": "wait"}), &["on_lock_held", "queue"]),
         (json!({"command": "a", "lock": "prod", "max_wait": 604_801}), &["max_wait", "604800", "604801"]),
         (json!({"command": "a", "git_repo": "git@example.test:a.git"}), &["git_repo", "SSH"]),
-        (json!({"command": "a", "code": "00"}), &["code"]),
+        (json!({"command": "a", "code": "00"}), &["code", "64 lower-case hex digits"]),
+        (json!({"command": "a", "code": "0".repeat(64)}), &["code", "000000000000", "upload it again"]),
+        (
+            json!({"command": "a", "code": "0".repeat(64), "git_repo": "https://a.test/b"}),
+            &["code", "not both"],
+        ),
         (json!({"command": "a", "cpu": 256}), &["cpu"]),
         (json!({"command": "a", "memory": 512}), &["memory"]),
     ]

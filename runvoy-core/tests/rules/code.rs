@@ -1,16 +1,20 @@
 //! The code that a command starts in: what is accepted, what a task is told of it, and what stays in the record.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
 use runvoy_core::api::{Command, CreateSecretRequest, RunRequest};
 use runvoy_core::cedar::CedarAuthorizer;
 use runvoy_core::clock::Clock as _;
-use runvoy_core::code::{Code, GitCode};
+use runvoy_core::code::{Code, CodeDigest, CodeHasher, GitCode, UploadedCode};
 use runvoy_core::port::{
-    AuditKind, AuditLog as _, ExecutionStore as _, TaskEvent, TaskExit, TaskState, TaskWorkspace,
+    AuditKind, AuditLog as _, CodeStore as _, ExecutionStore as _, TaskEvent, TaskExit, TaskState,
+    TaskWorkspace,
 };
 use runvoy_core::state::{Reason, Status};
-use runvoy_core::{Error, IdempotencyKey};
+use runvoy_core::{Error, IdempotencyKey, ReconcileOptions};
 use runvoy_task::{EndReason, GitWorkspace, Secret};
 
 use super::service::Bench;
@@ -204,4 +208,73 @@ async fn an_executor_without_workspaces_is_not_asked_for_one() {
     assert_eq!((field, message.as_str()), ("git_repo", "this server's executor checks no code out"));
     let record = bench.run().await;
     assert_ne!(record.status_reason, Some(Reason::StartFailed));
+}
+
+/// Uploads some code; what names it.
+async fn upload(bench: &Bench, bytes: &'static [u8]) -> CodeDigest {
+    let mut hasher = CodeHasher::default();
+    hasher.update(bytes);
+    let digest = hasher.finish();
+    let body = stream::iter([Ok(bytes::Bytes::from_static(bytes))]).boxed();
+    bench.runvoy.upload_code(&bench.caller, &digest.to_string(), None, body).await.unwrap();
+    digest
+}
+
+fn on(code: CodeDigest) -> RunRequest {
+    RunRequest { code: Some(code.to_string()), ..RunRequest::new(Command::Shell("make".to_owned())) }
+}
+
+#[tokio::test]
+async fn a_task_is_told_which_upload_to_unpack_and_the_record_keeps_it() {
+    let bench = Bench::new().await;
+    let digest = upload(&bench, b"an archive").await;
+    let id = bench.runvoy.run(&bench.caller, on(digest), None).await.unwrap().id;
+    let told = TaskWorkspace::Upload { sha256: digest.to_string(), size: 10 };
+    assert_eq!(bench.world.job(id).workspace, Some(told));
+    assert_eq!(bench.record(id).await.code, Some(Code::Upload(UploadedCode { digest, size: 10 })));
+    let (field, message) =
+        refused(&bench, RunRequest { git_repo: Some(REPO.to_owned()), ..on(digest) }).await;
+    assert_eq!((field, message.as_str()), ("code", "give `code` or `git_repo`, not both"));
+}
+
+#[tokio::test]
+async fn code_is_kept_while_somebody_may_need_it_and_goes_when_nobody_has_for_long() {
+    let bench = Bench::new().await;
+    let (used, unused) = (upload(&bench, b"used").await, upload(&bench, b"unused").await);
+    let days = |days: u64| Duration::from_hours(24 * days);
+    bench.clock.advance(days(10));
+    bench.runvoy.run(&bench.caller, on(used), None).await.unwrap();
+    bench.clock.advance(days(5));
+    let tending = tokio::spawn(bench.runvoy.clone().tend(days(1), ReconcileOptions::default()));
+    let gone = async {
+        while bench.code.read(unused).is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
+    assert!(bench.code.read(used).is_some());
+    tending.abort();
+    assert!(refused(&bench, on(unused)).await.1.contains("upload it again"));
+}
+
+#[tokio::test]
+async fn code_that_is_gone_when_a_turn_comes_ends_the_start_in_words() {
+    let bench = Bench::new().await;
+    let digest = upload(&bench, b"an archive").await;
+    let locked = |request: RunRequest| RunRequest {
+        lock: Some("prod".to_owned()),
+        on_lock_held: Some("queue".to_owned()),
+        ..request
+    };
+    let plain = RunRequest::new(Command::Shell("make".to_owned()));
+    let holder = bench.runvoy.run(&bench.caller, locked(plain), None).await.unwrap().id;
+    let waiter = bench.runvoy.run(&bench.caller, locked(on(digest)), None).await.unwrap().id;
+    assert_eq!(bench.code.remove_unused(Timestamp::MAX).await.unwrap(), [digest], "by an admin, say");
+    bench.world.claim(holder);
+    bench.world.exit(holder, 0);
+    bench.pass().await;
+    let record = bench.record(waiter).await;
+    assert_eq!((record.status, record.status_reason), (Status::Failed, Some(Reason::StartFailed)));
+    assert!(record.status_detail.unwrap().contains("upload it again"));
+    assert!(bench.world.job(waiter).given.is_empty());
 }

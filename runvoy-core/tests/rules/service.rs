@@ -16,8 +16,8 @@ use runvoy_core::state::{Reason, Status};
 use runvoy_core::testing::ManualClock;
 use runvoy_core::{Caller, Error, KillOutcome, ReconcileOptions, RequestContext, Runvoy};
 use runvoy_local::memory::{
-    MemoryAuditLog, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore, MemoryLockManager, MemoryLogs,
-    MemorySecretStore,
+    MemoryAuditLog, MemoryCodeStore, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore,
+    MemoryLockManager, MemoryLogs, MemorySecretStore,
 };
 use runvoy_task::EndReason;
 
@@ -37,16 +37,21 @@ pub(crate) struct Ports {
 impl Ports {
     /// The service, and its first admin.
     pub(crate) async fn service(self) -> (Runvoy, Caller) {
-        self.service_with(Arc::new(CedarAuthorizer::builtin())).await
+        self.service_with(Arc::new(CedarAuthorizer::builtin()), Arc::new(MemoryCodeStore::default())).await
     }
 
-    async fn service_with(self, authorizer: Arc<dyn Authorizer>) -> (Runvoy, Caller) {
+    async fn service_with(
+        self,
+        authorizer: Arc<dyn Authorizer>,
+        code: Arc<MemoryCodeStore>,
+    ) -> (Runvoy, Caller) {
         let runvoy = Runvoy::builder()
             .keys(self.keys)
             .executions(self.executions)
             .locks(self.locks)
             .images(Arc::new(MemoryImageRegistry::default()))
             .secrets(self.secrets)
+            .code(code)
             .executor(self.world)
             .logs(Arc::new(MemoryLogs::new(self.clock.clone())))
             .audit(self.audit)
@@ -69,6 +74,7 @@ pub(crate) struct Bench {
     pub(crate) executions: Arc<MemoryExecutionStore>,
     pub(crate) audit: Arc<MemoryAuditLog>,
     pub(crate) keys: Arc<MemoryKeyStore>,
+    pub(crate) code: Arc<MemoryCodeStore>,
     locks: Arc<MemoryLockManager>,
 }
 
@@ -92,6 +98,7 @@ impl Bench {
         let audit = Arc::new(MemoryAuditLog::default());
         let keys = Arc::new(MemoryKeyStore::default());
         let locks = Arc::new(MemoryLockManager::default());
+        let code = Arc::new(MemoryCodeStore::default());
         let ports = Ports {
             keys: keys.clone(),
             executions: executions.clone(),
@@ -101,8 +108,8 @@ impl Bench {
             world: Arc::clone(&world),
             clock: Arc::clone(&clock),
         };
-        let (runvoy, caller) = ports.service_with(authorizer).await;
-        Self { runvoy, caller, world, clock, executions, audit, keys, locks }
+        let (runvoy, caller) = ports.service_with(authorizer, Arc::clone(&code)).await;
+        Self { runvoy, caller, world, clock, executions, audit, keys, code, locks }
     }
 
     pub(crate) async fn run(&self) -> runvoy_core::execution::Execution {
