@@ -20,6 +20,7 @@ mod settings;
 mod signals;
 mod table;
 mod time;
+mod upload;
 mod usage;
 mod variables;
 

@@ -5,6 +5,7 @@ pub mod checkout;
 mod end;
 mod gate;
 pub mod layout;
+pub mod links;
 mod spec;
 mod stop;
 mod workspace;

@@ -82,6 +82,9 @@ pub(crate) struct RunOptions {
     /// Secret that is the token of a private repository; the command does not get it
     #[arg(long, value_name = "NAME")]
     pub(crate) git_token_secret: Option<SecretName>,
+    /// Directory to start in, sent as it is now without what .gitignore and .runvoyignore name
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["git_repo", "git_ref", "git_path", "git_token_secret"])]
+    pub(crate) upload: Option<PathBuf>,
     /// Lock to hold while the command runs: two that hold the same never run at the same time
     #[arg(long, value_name = "NAME")]
     pub(crate) lock: Option<LockName>,

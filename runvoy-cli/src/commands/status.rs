@@ -55,6 +55,7 @@ pub(crate) fn print(printer: Printer, record: &ExecutionRecord) -> Result<(), Cl
         ("ref", record.git_ref.clone()),
         ("path", record.git_path.clone()),
         ("commit", record.git_commit.clone()),
+        ("code", record.code.map(|digest| digest.to_string())),
         ("user", Some(record.created_by.to_string())),
         ("lock", record.lock.as_ref().map(|lock| lock.name.to_string())),
         ("lock token", record.lock.as_ref().and_then(|lock| lock.token).map(|token| token.to_string())),

@@ -42,4 +42,5 @@ mod shell;
 mod state;
 mod terminal;
 mod trace;
+mod uploads;
 mod why;

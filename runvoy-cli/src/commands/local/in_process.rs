@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::env_vars;
 use crate::error::{CliError, Kind};
 use crate::settings::{self, Settings, Sources};
+use crate::upload;
 
 /// The whole of `runvoy run`, over the server that holds the data directory, or one in this process.
 pub(super) async fn run(context: &Context, args: &LocalRunArgs, preset: Preset) -> Result<u8, CliError> {
@@ -27,7 +28,11 @@ pub(super) async fn run(context: &Context, args: &LocalRunArgs, preset: Preset) 
             let (local, key) = start(&place, dir, preset).await?;
             let client = Client::in_process(local.router(), key);
             prepare_image(&local, &client, &place, &settings).await?;
-            let code = execute(&client, &settings, context.printer).await;
+            let brought = bring(&client, &mut settings, context).await;
+            let code = match brought {
+                Ok(()) => execute(&client, &settings, context.printer).await,
+                Err(error) => Err(error),
+            };
             local.stop().await;
             code
         }
@@ -36,10 +41,15 @@ pub(super) async fn run(context: &Context, args: &LocalRunArgs, preset: Preset) 
             let endpoint = endpoint.ok_or_else(|| held_without_server(&place))?;
             nothing_is_ignored(args, &endpoint)?;
             let client = client_of_holder(endpoint).await?;
+            bring(&client, &mut settings, context).await?;
             execute(&client, &settings, context.printer).await
         }
         Err(error) => Err(unusable(error)),
     }
+}
+
+async fn bring(client: &Client, settings: &mut RunSettings, context: &Context) -> Result<(), CliError> {
+    upload::bring(client, settings.upload.as_ref(), &mut settings.request, context.printer).await
 }
 
 /// A server of this process alone. Its key is made for it and kept nowhere.
