@@ -68,6 +68,7 @@ impl Executor for Tasks {
                 finished_at: now,
                 log: None,
                 image_digest: None,
+                commit: None,
                 phases: Vec::new(),
             };
             // Nobody listens where nothing is to be heard.

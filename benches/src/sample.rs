@@ -46,6 +46,7 @@ pub(crate) fn execution(user: &Email, number: u32) -> NewExecution {
         log: None,
         lock: None,
         secrets: Vec::new(),
+        code: None,
     };
     let request = StartRequest {
         command: CommandLine::Shell(COMMAND.to_owned()),
@@ -55,6 +56,7 @@ pub(crate) fn execution(user: &Email, number: u32) -> NewExecution {
         stop_signal: None,
         container: Container::default(),
         asked: Asked::default(),
+        code: None,
     };
     NewExecution { record, request, idempotency: None, limits: LiveLimits::default() }
 }

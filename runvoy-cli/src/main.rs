@@ -22,6 +22,7 @@ mod signals;
 mod size;
 mod table;
 mod time;
+mod upload;
 mod usage;
 mod variables;
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use runvoy_task::CommandLine;
 use serde::{Deserialize, Serialize};
 
+use crate::code::Code;
 use crate::id::{Email, ExecutionId, LockName, ParseIdError, RequestId};
 use crate::locks::{Holder, WhenHeld};
 use crate::secrets::{SecretUse, WantedSecret, note_use};
@@ -66,6 +67,9 @@ pub struct Execution {
     /// The secrets it gets, and the versions that its tasks were given.
     #[serde(default)]
     pub secrets: Vec<SecretUse>,
+    /// The code it starts in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
 }
 
 impl Execution {
@@ -90,6 +94,9 @@ impl Execution {
         set(&mut self.log, patch.log.as_ref());
         set(&mut self.image_digest, patch.image_digest.as_ref());
         set(&mut self.lock, patch.lock.as_ref());
+        if let (Some(Code::Git(git)), Some(commit)) = (&mut self.code, &patch.commit) {
+            git.commit = Some(commit.clone());
+        }
         patch.secrets.iter().for_each(|given| note_use(&mut self.secrets, given));
         if let Some(at) = attempted_at {
             self.attempted_at = *at;
@@ -143,6 +150,8 @@ pub struct Patch {
     pub lock: Option<LockUse>,
     /// Secrets that a task is given, beside those of earlier tasks.
     pub secrets: Vec<SecretUse>,
+    /// The commit of its repository that was checked out.
+    pub commit: Option<String>,
 }
 
 impl Patch {
@@ -313,6 +322,9 @@ pub struct StartRequest {
     /// What else was asked, for whoever decides again when a lock is granted.
     #[serde(default)]
     pub asked: Asked,
+    /// The code it starts in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
 }
 
 /// What a task runs in: its image, and what differs from the image's own settings.

@@ -5,6 +5,7 @@ pub mod address;
 pub mod audit;
 pub mod claim;
 pub mod clock;
+pub mod code;
 pub mod execution;
 pub mod gate;
 pub mod id;
@@ -37,5 +38,5 @@ pub use crate::runvoy::{
     BuildError, Builder, Caller, CanI, ClaimedKey, Config, Error, ExecutionFilter, Finding, Follow,
     FollowItem, ForcedRelease, IdempotencyKey, Invitation, KillOutcome, LockView, LogQuery, LogRead,
     LogStart, Phase, PolicyChange, Rate, Rates, ReconcileOptions, ReconcileReport, RequestContext, Runvoy,
-    SharedPage, Trace, Unauthenticated, Usual, Waiting, Why,
+    SharedPage, Trace, Unauthenticated, UploadOutcome, Uploaded, Usual, Waiting, Why,
 };

@@ -97,6 +97,20 @@ pub const MAX_QUEUE_DEPTH: usize = 1000;
 pub const WAIT_SECONDS: u64 = 20;
 /// Longest line, in bytes, before it is cut into events that continue each other.
 pub const LINE_BYTES: usize = 64 * 1024;
+/// Largest archive of uploaded code, in bytes.
+pub const CODE_BYTES: u64 = 512 * 1024 * 1024;
+/// How long uploaded code stays that nobody uses.
+pub const CODE_KEPT: Duration = Duration::from_hours(14 * 24);
+/// Uploads that a server takes at once.
+pub const UPLOADS: usize = 16;
+/// Time for one upload.
+pub const UPLOAD_TIMEOUT: Duration = Duration::from_hours(1);
+/// Longest address of a git repository, in bytes.
+pub const GIT_REPO: usize = runvoy_task::checkout::URL_BYTES;
+/// Longest `git_ref`, in bytes.
+pub const GIT_REF: usize = runvoy_task::checkout::REF_BYTES;
+/// Longest `git_path`, in bytes.
+pub const GIT_PATH: usize = runvoy_task::checkout::PATH_BYTES;
 /// Longest name of a lock, a secret or a playbook.
 pub const NAME: usize = 128;
 /// Longest name in `GET /greet/{name}`.

@@ -135,18 +135,30 @@ pub struct WantedSecret {
     /// The request that created it: a run gets the secret that it was authorised for, and no later one of that name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_by: Option<RequestId>,
+    /// Whether the command gets it as a variable; else it is for the checkout of its code alone.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub is_variable: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 impl WantedSecret {
     /// A secret of which only the name is known.
     pub fn named(name: SecretName) -> Self {
-        Self { name, owners: Vec::new(), made_by: None }
+        Self { name, owners: Vec::new(), made_by: None, is_variable: true }
     }
 
     /// A secret that is there.
     pub(crate) fn of(secret: &Secret) -> Self {
         let made_by = Some(secret.created_by_request_id);
-        Self { name: secret.name.clone(), owners: secret.owned_by.clone(), made_by }
+        Self { name: secret.name.clone(), owners: secret.owned_by.clone(), made_by, is_variable: true }
     }
 }
 

@@ -102,6 +102,11 @@ impl DataDir {
         self.path.join("executions")
     }
 
+    /// Uploaded code.
+    pub fn code(&self) -> PathBuf {
+        self.path.join("code")
+    }
+
     /// Tells other processes where this one listens.
     pub fn note(&self, note: &ServerNote) -> Result<(), DataDirError> {
         let write = || {

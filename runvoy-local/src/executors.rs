@@ -8,6 +8,7 @@ use runvoy_core::port::{Executor, ExecutorError};
 
 #[cfg(feature = "docker")]
 use crate::both::Both;
+use crate::data_dir::DataDir;
 #[cfg(feature = "docker")]
 use crate::docker::{DockerConfig, DockerExecutor};
 use crate::local::LocalConfig;
@@ -50,9 +51,10 @@ impl Sandbox {
 type Chosen = (Arc<dyn Executor>, Sandbox);
 
 /// Makes the executor. The error is in words.
-pub(crate) async fn choose(root: &Path, config: &LocalConfig) -> Result<Chosen, ExecutorError> {
+pub(crate) async fn choose(dir: &DataDir, config: &LocalConfig) -> Result<Chosen, ExecutorError> {
+    let root = &dir.executions();
     let plain = |instead| {
-        let executor = processes(root, config)?;
+        let executor = processes(dir, config)?;
         Ok((Arc::new(executor) as Arc<dyn Executor>, Sandbox::Processes { instead }))
     };
     // A user to run as is a matter of processes.
@@ -63,40 +65,44 @@ pub(crate) async fn choose(root: &Path, config: &LocalConfig) -> Result<Chosen, 
     };
     match choice {
         ExecutorChoice::Process => plain(None),
-        ExecutorChoice::Docker => containers(root, config).await,
-        ExecutorChoice::Auto => match containers(root, config).await {
+        ExecutorChoice::Docker => containers(dir, config).await,
+        ExecutorChoice::Auto => match containers(dir, config).await {
             Ok(chosen) => Ok(chosen),
             // What was accepted for containers is not to run beside the server because an engine is late.
             Err(error @ ExecutorError::Unavailable { .. }) if had_containers(root)? => {
-                containers_later(root, config, in_words(&error))
+                containers_later(dir, config, in_words(&error))
             }
             Err(error) => plain(Some(in_words(&error))),
         },
     }
 }
 
-fn processes(root: &Path, config: &LocalConfig) -> Result<ProcessExecutor, ExecutorError> {
+fn processes(dir: &DataDir, config: &LocalConfig) -> Result<ProcessExecutor, ExecutorError> {
     let process = ProcessConfig {
         base_env: config.base_env.clone(),
         run_as: config.run_as.clone(),
         max_processes: config.max_processes,
         network: config.network.clone(),
-        ..ProcessConfig::new(root, &config.agent)
+        code: Some(dir.code()),
+        ..ProcessConfig::new(dir.executions(), &config.agent)
     };
     ProcessExecutor::new(process, Arc::new(SystemClock))
 }
 
 #[cfg(feature = "docker")]
-async fn containers(root: &Path, config: &LocalConfig) -> Result<Chosen, ExecutorError> {
-    let docker = DockerExecutor::connect(docker(root, config)?, Arc::new(SystemClock)).await?;
-    Ok((Arc::new(Both::new(docker, processes(root, config)?, root)), Sandbox::Containers { away: None }))
+async fn containers(dir: &DataDir, config: &LocalConfig) -> Result<Chosen, ExecutorError> {
+    let docker = DockerExecutor::connect(docker(dir, config)?, Arc::new(SystemClock)).await?;
+    Ok((
+        Arc::new(Both::new(docker, processes(dir, config)?, &dir.executions())),
+        Sandbox::Containers { away: None },
+    ))
 }
 
 #[cfg(feature = "docker")]
-fn containers_later(root: &Path, config: &LocalConfig, away: String) -> Result<Chosen, ExecutorError> {
-    let docker = DockerExecutor::connect_later(docker(root, config)?, Arc::new(SystemClock))?;
+fn containers_later(dir: &DataDir, config: &LocalConfig, away: String) -> Result<Chosen, ExecutorError> {
+    let docker = DockerExecutor::connect_later(docker(dir, config)?, Arc::new(SystemClock))?;
     Ok((
-        Arc::new(Both::new(docker, processes(root, config)?, root)),
+        Arc::new(Both::new(docker, processes(dir, config)?, &dir.executions())),
         Sandbox::Containers { away: Some(away) },
     ))
 }
@@ -107,28 +113,29 @@ fn had_containers(root: &Path) -> Result<bool, ExecutorError> {
 }
 
 #[cfg(feature = "docker")]
-fn docker(root: &Path, config: &LocalConfig) -> Result<DockerConfig, ExecutorError> {
+fn docker(dir: &DataDir, config: &LocalConfig) -> Result<DockerConfig, ExecutorError> {
     if config.run_as.is_some() {
         let message = "a container's user is its image's; a user to run as is for processes only";
         return Err(ExecutorError::refused(message));
     }
-    let plain = DockerConfig::new(root, &config.agent);
+    let plain = DockerConfig::new(dir.executions(), &config.agent);
     Ok(DockerConfig {
         host: config.docker_host.clone().unwrap_or_else(|| plain.host.clone()),
         max_processes: config.max_processes.or(plain.max_processes),
         network: config.network.clone(),
+        code: Some(dir.code()),
         ..plain
     })
 }
 
 #[cfg(not(feature = "docker"))]
 #[expect(clippy::unused_async, reason = "the other one has to wait")]
-async fn containers(_: &Path, _: &LocalConfig) -> Result<Chosen, ExecutorError> {
+async fn containers(_: &DataDir, _: &LocalConfig) -> Result<Chosen, ExecutorError> {
     Err(no_containers())
 }
 
 #[cfg(not(feature = "docker"))]
-fn containers_later(_: &Path, _: &LocalConfig, _: String) -> Result<Chosen, ExecutorError> {
+fn containers_later(_: &DataDir, _: &LocalConfig, _: String) -> Result<Chosen, ExecutorError> {
     Err(no_containers())
 }
 

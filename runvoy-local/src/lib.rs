@@ -11,6 +11,8 @@ mod accounts;
 mod page;
 
 #[cfg(any(feature = "docker", feature = "process"))]
+pub mod code_files;
+#[cfg(any(feature = "docker", feature = "process"))]
 mod task_dir;
 
 #[cfg(feature = "docker")]

@@ -12,11 +12,12 @@ use runvoy_core::clock::{Clock as _, SystemClock};
 use runvoy_core::id::{Email, RequestId, Role};
 use runvoy_core::key::ApiKey;
 use runvoy_core::port::{BoxError, KeyStore, User};
-use runvoy_core::{Config, ReconcileOptions, Runvoy, http};
+use runvoy_core::{Config, ReconcileOptions, Runvoy, http, limits};
 use runvoy_task::Network;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use crate::code_files::CodeFiles;
 use crate::data_dir::DataDir;
 use crate::executors::{self, ExecutorChoice, Sandbox};
 use crate::guest::WithGuest;
@@ -164,7 +165,9 @@ impl Local {
             dir.let_pass().map_err(failed("commands of another user cannot reach their directories"))?;
         }
         let (executor, sandbox) =
-            executors::choose(&dir.executions(), &config).await.map_err(failed("no command could be run"))?;
+            executors::choose(&dir, &config).await.map_err(failed("no command could be run"))?;
+        let code = CodeFiles::open(dir.code(), limits::FREE_DISK_PERCENT)
+            .map_err(failed("uploaded code cannot be kept"))?;
         let logs = LogFiles::new(dir.executions()).map_err(failed("the log files are not usable"))?;
         let has_guest = config.guest.is_some();
         let policies = config
@@ -184,6 +187,7 @@ impl Local {
             .locks(stores.lock_manager())
             .images(stores.image_registry())
             .secrets(stores.secret_store())
+            .code(Arc::new(code))
             .audit(stores.audit_log())
             .intake(stores.intake())
             .checkpoint_key(checkpoint_key)

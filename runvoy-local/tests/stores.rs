@@ -7,12 +7,12 @@ mod memory {
     use std::sync::Arc;
 
     use runvoy_core::port::{
-        Apart, AuditLog, ExecutionStore, ImageRegistry, KeyStore, LockManager, SecretStore,
+        Apart, AuditLog, CodeStore, ExecutionStore, ImageRegistry, KeyStore, LockManager, SecretStore,
     };
     use runvoy_core::testing::{Subject, intake::Stores};
     use runvoy_local::memory::{
-        MemoryAuditLog, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore, MemoryLockManager,
-        MemorySecretStore,
+        MemoryAuditLog, MemoryCodeStore, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore,
+        MemoryLockManager, MemorySecretStore,
     };
 
     mod keys {
@@ -60,6 +60,15 @@ mod memory {
         runvoy_core::secret_store_suite!(make);
     }
 
+    mod code {
+        use super::*;
+
+        async fn make() -> Subject<dyn CodeStore> {
+            Subject::new(Arc::new(MemoryCodeStore::new()))
+        }
+        runvoy_core::code_store_suite!(make);
+    }
+
     mod audit {
         use super::*;
 
@@ -81,6 +90,27 @@ mod memory {
         }
         runvoy_core::intake_suite!(make);
     }
+}
+
+#[cfg(feature = "process")]
+mod code_files {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use runvoy_core::port::CodeStore;
+    use runvoy_core::testing::Subject;
+    use runvoy_local::code_files::CodeFiles;
+
+    fn opened(directory: &Path) -> Subject<dyn CodeStore> {
+        Subject::new(Arc::new(CodeFiles::open(directory, 0).unwrap()))
+    }
+
+    async fn make() -> Subject<dyn CodeStore> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("code");
+        opened(&path).reopened_by(move || opened(&path)).keeping(directory)
+    }
+    runvoy_core::code_store_suite!(make);
 }
 
 #[cfg(feature = "sqlite")]

@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 pub mod block;
+pub mod checkout;
 mod end;
 mod gate;
 pub mod layout;
+pub mod links;
 mod spec;
 mod stop;
 mod workspace;

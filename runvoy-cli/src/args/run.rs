@@ -70,15 +70,21 @@ pub(crate) struct RunOptions {
     /// Secret that the command gets as a variable
     #[arg(long, value_name = "NAME")]
     pub(crate) secret: Vec<SecretName>,
-    /// Git repository to start in
+    /// Git repository to start in, by its https:// address
     #[arg(long, short, value_name = "URL")]
     pub(crate) git_repo: Option<String>,
-    /// Its branch, tag or commit
+    /// Its branch, tag or commit [default: main]
     #[arg(long, short = 'r', value_name = "REF")]
     pub(crate) git_ref: Option<String>,
     /// Directory of it to start in
     #[arg(long, short = 'p', value_name = "PATH")]
     pub(crate) git_path: Option<String>,
+    /// Secret that is the token of a private repository; the command does not get it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) git_token_secret: Option<SecretName>,
+    /// Directory to start in, sent as it is now without what .gitignore and .runvoyignore name
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["git_repo", "git_ref", "git_path", "git_token_secret"])]
+    pub(crate) upload: Option<PathBuf>,
     /// Lock to hold while the command runs: two that hold the same never run at the same time
     #[arg(long, value_name = "NAME")]
     pub(crate) lock: Option<LockName>,

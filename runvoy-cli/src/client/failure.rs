@@ -123,6 +123,20 @@ fn kind_of(status: StatusCode) -> Kind {
     }
 }
 
+/// The server said no to a question whose answers have no words.
+pub(crate) fn of_head(status: StatusCode, endpoint: &Endpoint, action: &str) -> CliError {
+    let kind = kind_of(status);
+    match status.as_u16() {
+        401 => CliError::new(kind, "the server does not accept the API key")
+            .hint("run `runvoy configure`, or set RUNVOY_API_KEY"),
+        403 => CliError::new(kind, format!("you are not allowed to {action}"))
+            .hint("ask an admin; `runvoy whoami` shows your role, `runvoy can-i` what it allows"),
+        429 => CliError::new(kind, "the server wants no more for now").hint("try again later"),
+        _ => CliError::new(Kind::Unavailable, format!("the server at {endpoint} answered {status}"))
+            .hint("try again, or look into its log"),
+    }
+}
+
 /// Whether the same request may well succeed a moment later.
 pub(crate) fn is_passing_status(status: StatusCode) -> bool {
     matches!(status.as_u16(), 502..=504)

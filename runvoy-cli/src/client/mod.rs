@@ -1,5 +1,6 @@
 //! The API's client, over any transport.
 
+mod code;
 mod failure;
 mod lines;
 mod retry;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use runvoy_core::api::{
     API_KEY_HEADER, BASE_PATH, ExecutionRecord, IDEMPOTENCY_KEY_HEADER, KillRequest, REQUEST_ID_HEADER,
     RunAnswer, RunRequest,
@@ -24,6 +25,7 @@ use tokio::time::timeout;
 
 use crate::error::CliError;
 use crate::settings::{Endpoint, Settings};
+pub(crate) use failure::is_passing;
 pub(crate) use lines::Lines;
 pub(crate) use retry::Backoff;
 use transport::{Body, HttpTransport, Transport, TransportError};
@@ -184,7 +186,7 @@ impl Client {
             match self.long_poll(id, left).await {
                 Ok(record) if record.value.status.is_terminal() => return Ok(Some(record)),
                 Ok(_) => backoff.reset(),
-                Err(e) if !asked_before || !failure::is_passing(&e) => return Err(e),
+                Err(e) if !asked_before || !is_passing(&e) => return Err(e),
                 Err(e) if !backoff.pause(None).await => return Err(e),
                 Err(_) => {}
             }
@@ -237,7 +239,16 @@ impl Client {
     }
 
     async fn send(&self, call: &Call<'_>) -> Result<Response<Body>, TransportError> {
-        let unsent = |e: http::Error| TransportError { sent: false, source: e.into() };
+        let mut head = self.head(call);
+        if !call.body.is_empty() {
+            head = head.header(CONTENT_TYPE, "application/json");
+        }
+        let body = Full::new(call.body.clone()).map_err(|never| match never {}).boxed_unsync();
+        self.exchange(call, head, body).await
+    }
+
+    /// What every request says of itself.
+    fn head(&self, call: &Call<'_>) -> http::request::Builder {
         let mut request = Request::builder()
             .method(call.method.clone())
             .uri(format!("{}{BASE_PATH}{}", self.endpoint, call.path))
@@ -249,10 +260,17 @@ impl Client {
         if let Some(key) = call.idempotency_key {
             request = request.header(IDEMPOTENCY_KEY_HEADER, key);
         }
-        if !call.body.is_empty() {
-            request = request.header(CONTENT_TYPE, "application/json");
-        }
-        let request = request.body(call.body.clone()).map_err(unsent)?;
+        request
+    }
+
+    async fn exchange(
+        &self,
+        call: &Call<'_>,
+        head: http::request::Builder,
+        body: Body,
+    ) -> Result<Response<Body>, TransportError> {
+        let unsent = |e: http::Error| TransportError { sent: false, source: e.into() };
+        let request = head.body(body).map_err(unsent)?;
         let answer = timeout(ANSWER_TIMEOUT + call.wait, self.transport.send(request)).await;
         answer.unwrap_or_else(|_| Err(TransportError { sent: true, source: "it does not answer".into() }))
     }

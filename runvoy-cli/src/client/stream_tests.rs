@@ -25,7 +25,7 @@ struct Scripted {
 }
 
 impl Transport for Scripted {
-    fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Body>, TransportError>> {
+    fn send(&self, request: Request<Body>) -> BoxFuture<'_, Result<Response<Body>, TransportError>> {
         self.asked.lock().unwrap().push(request.uri().query().unwrap_or_default().to_owned());
         let next = self.script.lock().unwrap().pop_front().unwrap_or(Script::Refuses);
         Box::pin(async move {

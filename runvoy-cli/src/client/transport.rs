@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -16,7 +16,7 @@ use hyper_util::rt::TokioExecutor;
 /// A connection that takes longer is none.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The body of an answer.
+/// The body of a request or an answer.
 pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 /// Any error.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -33,15 +33,15 @@ pub(crate) struct TransportError {
 /// Carries requests to the service.
 pub(crate) trait Transport: Send + Sync {
     /// Sends one request; answers as soon as the head of the answer is there.
-    fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Body>, TransportError>>;
+    fn send(&self, request: Request<Body>) -> BoxFuture<'_, Result<Response<Body>, TransportError>>;
 }
 
 /// Over the network.
 pub(crate) enum HttpTransport {
     /// Without TLS, whose setting up costs a start its time.
-    Plain(Client<HttpConnector, Full<Bytes>>),
+    Plain(Client<HttpConnector, Body>),
     /// With TLS.
-    Tls(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
+    Tls(Client<HttpsConnector<HttpConnector>, Body>),
 }
 
 impl HttpTransport {
@@ -63,8 +63,7 @@ impl HttpTransport {
 }
 
 impl Transport for HttpTransport {
-    fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Body>, TransportError>> {
-        let request = request.map(Full::new);
+    fn send(&self, request: Request<Body>) -> BoxFuture<'_, Result<Response<Body>, TransportError>> {
         let answer = match self {
             Self::Plain(client) => client.request(request),
             Self::Tls(client) => client.request(request),
@@ -83,9 +82,9 @@ pub(crate) struct RouterTransport(pub(crate) axum::Router);
 
 #[cfg(feature = "local")]
 impl Transport for RouterTransport {
-    fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Body>, TransportError>> {
+    fn send(&self, request: Request<Body>) -> BoxFuture<'_, Result<Response<Body>, TransportError>> {
         use tower::ServiceExt as _;
-        let answer = self.0.clone().oneshot(request.map(axum::body::Body::from));
+        let answer = self.0.clone().oneshot(request.map(axum::body::Body::new));
         Box::pin(async {
             let Ok(response) = answer.await;
             Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))

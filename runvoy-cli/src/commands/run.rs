@@ -1,15 +1,19 @@
 //! `runvoy run`: start, stream, exit as the command did.
 
+mod settings;
+
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use runvoy_core::api::{Command, EndData, RunAnswer, RunRequest, StatusData};
-use runvoy_core::id::{ExecutionId, RequestId};
+use runvoy_core::api::{EndData, RunAnswer, RunRequest, StatusData};
+use runvoy_core::id::ExecutionId;
 use runvoy_core::state::Status;
+
+pub(crate) use settings::{OnInterrupt, RunSettings};
 
 use super::Context;
 use super::status::queued;
-use crate::args::{CommandArgs, OnLockHeld, RunArgs, RunManner, RunOptions};
+use crate::args::{RunArgs, RunManner};
 use crate::client::Client;
 use crate::client::stream::{FirstTry, Follow, FollowOptions, Format, Item};
 use crate::error::{CliError, Kind};
@@ -18,90 +22,10 @@ use crate::output::{Chunk, Output};
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::signals::Signals;
-use crate::{exit, quote, variables};
+use crate::{exit, upload};
 
 /// How long leaving waits for the server to agree to a kill.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
-
-/// What an interrupt does to the execution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnInterrupt {
-    /// It goes on.
-    Detach,
-    /// It is killed.
-    Kill,
-}
-
-/// A run, put together.
-#[derive(Clone, Debug)]
-pub(crate) struct RunSettings {
-    /// What is asked for.
-    pub(crate) request: RunRequest,
-    /// What makes it safe to ask twice.
-    pub(crate) idempotency_key: String,
-    /// What an interrupt does.
-    pub(crate) on_interrupt: OnInterrupt,
-}
-
-impl RunSettings {
-    /// From a command, the options and the caller's environment.
-    pub(crate) fn new(
-        options: &RunOptions,
-        command: &CommandArgs,
-        environment: &variables::Environment,
-    ) -> Result<Self, CliError> {
-        let words = &command.words;
-        let command = if command.no_shell { Command::Args(words.clone()) } else { quote::shell(words)? };
-        Self::over(RunRequest::new(command), options, environment)
-    }
-
-    /// From a request, with the options and the caller's environment over it.
-    pub(crate) fn over(
-        base: RunRequest,
-        options: &RunOptions,
-        environment: &variables::Environment,
-    ) -> Result<Self, CliError> {
-        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
-        let secrets = options.secret.iter().map(ToString::to_string);
-        let request = RunRequest {
-            image: options.image.clone().or(base.image),
-            env: variables::collect(base.env, &options.env_file, &options.env, environment)?,
-            secrets: base.secrets.into_iter().chain(secrets).collect(),
-            git_repo: options.git_repo.clone().or(base.git_repo),
-            git_ref: options.git_ref.clone().or(base.git_ref),
-            git_path: options.git_path.clone().or(base.git_path),
-            timeout: seconds(options.timeout).or(base.timeout),
-            grace: seconds(options.grace).or(base.grace),
-            stop_signal: options.stop_signal.clone().or(base.stop_signal),
-            lock: options.lock.as_ref().map(ToString::to_string).or(base.lock),
-            on_lock_held: when_held(options).map(str::to_owned).or(base.on_lock_held),
-            max_wait: seconds(options.max_wait).or(base.max_wait),
-            cpu: options.cpu.or(base.cpu),
-            memory: options.memory.or(base.memory),
-            network: options.network.clone().or(base.network),
-            ..base
-        };
-        if request.git_repo.is_none() && (request.git_ref.is_some() || request.git_path.is_some()) {
-            let option = if request.git_ref.is_some() { "--git-ref" } else { "--git-path" };
-            let what = format!("`{option}` belongs to a repository, and none is named");
-            return Err(CliError::new(Kind::Usage, what).hint("name it with `--git-repo`"));
-        }
-        if request.lock.is_none() && (request.on_lock_held.is_some() || request.max_wait.is_some()) {
-            let what = "there is no lock to wait for, or to be refused";
-            return Err(CliError::new(Kind::Usage, what).hint("name one with `--lock`"));
-        }
-        let idempotency_key = RequestId::random().to_string();
-        Ok(Self { request, idempotency_key, on_interrupt: OnInterrupt::Detach })
-    }
-}
-
-fn when_held(options: &RunOptions) -> Option<&'static str> {
-    match (options.wait, options.on_lock_held) {
-        (true, _) | (_, Some(OnLockHeld::Queue)) => Some("queue"),
-        (false, Some(OnLockHeld::Fail)) => Some("fail"),
-        (false, None) => None,
-    }
-}
 
 /// The command.
 pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<u8, CliError> {
@@ -122,6 +46,7 @@ pub(crate) async fn go(
         settings.idempotency_key.clone_from(key);
     }
     let client = context.client()?;
+    upload::bring(&client, settings.upload.as_ref(), &mut settings.request, context.printer).await?;
     if manner.detach {
         let answer = client.run(&settings.request, &settings.idempotency_key).await?;
         let id = answer.value.execution_id;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 /// Every key, in the order of the documentation.
-pub(super) const KEYS: [&str; 11] = [
+pub(super) const KEYS: [&str; 12] = [
     "description",
     "commands",
     "image",
@@ -16,6 +16,7 @@ pub(super) const KEYS: [&str; 11] = [
     "git_repo",
     "git_ref",
     "git_path",
+    "git_token_secret",
     "lock",
     "on_lock_held",
     "timeout",

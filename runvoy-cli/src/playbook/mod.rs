@@ -38,6 +38,8 @@ pub(crate) struct Playbook {
     git_ref: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     git_path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    git_token_secret: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     secrets: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -92,6 +94,7 @@ impl Playbook {
             git_repo: self.git_repo,
             git_ref: self.git_ref,
             git_path: self.git_path,
+            git_token_secret: self.git_token_secret,
             lock: self.lock.map(|lock| lock.to_string()),
             on_lock_held: self.on_lock_held.map(|when| when_held(when).to_owned()),
             timeout: self.timeout.map(|timeout| timeout.0),
@@ -108,6 +111,7 @@ impl Playbook {
             ("git repo", self.git_repo.clone()),
             ("git ref", self.git_ref.clone()),
             ("git path", self.git_path.clone()),
+            ("git token secret", self.git_token_secret.clone()),
             ("secrets", Some(self.secrets.join(" "))),
             ("env", Some(env.join(" "))),
             ("lock", self.lock.as_ref().map(ToString::to_string)),

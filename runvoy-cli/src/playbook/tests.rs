@@ -12,6 +12,7 @@ image: golang:1.25
 git_repo: https://example.test/a.git
 git_ref: main
 git_path: svc
+git_token_secret: forge
 secrets: [gh]
 env: {CI: 1, VERSION: 1.10, EMPTY: }
 commands:
@@ -36,6 +37,7 @@ fn a_playbook_is_sent_as_the_api_names_it() {
         git_repo: Some("https://example.test/a.git".into()),
         git_ref: Some("main".into()),
         git_path: Some("svc".into()),
+        git_token_secret: Some("forge".into()),
         secrets: vec!["gh".into()],
         env: env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         lock: Some("ci/nightly".into()),

@@ -34,6 +34,7 @@ pub(crate) struct Server {
     /// The engine whose containers commands run in; `None` for processes.
     engine: Option<String>,
     options: Vec<String>,
+    env: Vec<(String, String)>,
 }
 
 impl Server {
@@ -46,6 +47,15 @@ impl Server {
     pub(crate) fn with_engine(engine: String) -> Self {
         let mut server = Self::new(&["--default-image", "runvoy-test/busybox"]);
         server.engine = Some(engine);
+        server.start_on("127.0.0.1:0");
+        server
+    }
+
+    /// The same with more of an environment, and with containers where there is an engine for them.
+    pub(crate) fn start_in(env: &[(&str, &str)], engine: Option<String>) -> Self {
+        let mut server = Self::new(&["--default-image", "runvoy-test/busybox"]);
+        server.env = env.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        server.engine = engine;
         server.start_on("127.0.0.1:0");
         server
     }
@@ -76,7 +86,7 @@ impl Server {
     fn new(options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        Self { dir, child: None, endpoint: String::new(), engine: None, options }
+        Self { dir, child: None, endpoint: String::new(), engine: None, options, env: Vec::new() }
     }
 
     /// Where the engine is whose containers commands run in.
@@ -119,6 +129,7 @@ impl Server {
         if self.policies().exists() {
             serve.arg("--policies").arg(self.policies());
         }
+        serve.envs(self.env.iter().cloned());
         serve.env("OF_THE_ADMIN", "for-nobody-else").env("FOR_ALL", "shared").args(["--pass-env", "FOR_ALL"]);
         let mut child =
             serve.env("RUNVOY_ADMIN_API_KEY", KEY).stdout(Stdio::piped()).stderr(log).spawn().unwrap();

@@ -15,10 +15,14 @@
 )]
 
 mod audit;
+mod checkouts;
 mod crash;
 mod docker;
 mod drain;
 mod engine_away;
+#[expect(dead_code, reason = "the agent's tests use more of it")]
+#[path = "../../../runvoy-agent/tests/agent/server/mod.rs"]
+mod git_server;
 mod harness;
 mod hints;
 mod http;
@@ -40,5 +44,6 @@ mod shell;
 mod state;
 mod terminal;
 mod trace;
+mod uploads;
 mod why;
 mod wire;

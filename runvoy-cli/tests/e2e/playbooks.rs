@@ -86,7 +86,7 @@ fn what_is_wrong_with_a_playbook_is_said_and_nothing_runs() {
         (&["bad"], 78, "`.runvoy/bad.yaml` line 3: unknown key `enviroment`; did you mean `env`?"),
         (&["wants"], 65, "secrets: there is no secret `gh`"),
         (&["free", "--secret", "gh"], 65, "secrets: there is no secret `gh`"),
-        (&["free", "--git-repo", "https://example.test/a.git"], 65, "git_repo: "),
+        (&["free", "--git-repo", "git@example.test:a.git"], 65, "git_repo: the address is an SSH address"),
         (&["free", "--wait"], 2, "name one with `--lock`"),
         (&["fre"], 66, "there is no playbook `fre`; did you mean `free`?"),
         (&["config"], 66, "never a playbook"),

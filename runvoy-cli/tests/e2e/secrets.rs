@@ -8,7 +8,7 @@ use crate::docker::{docker, server as docker_server};
 use crate::harness::{Running, Server, runvoy, signal, stderr, stdout, until};
 
 /// Long and nowhere else on this machine.
-fn value() -> String {
+pub(crate) fn value() -> String {
     let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
     format!("s3cr3t-{}", random.trim())
 }
@@ -21,7 +21,7 @@ fn with_input(mut client: Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn create(server: &Server, name: &str, value: &str) {
+pub(crate) fn create(server: &Server, name: &str, value: &str) {
     let created = with_input(server.client(&["secrets", "create", name, "TOKEN", "--value", "-"]), value);
     assert_eq!(created.status.code(), Some(0), "{}", stderr(&created));
 }
@@ -133,7 +133,7 @@ fn a_value_is_asked_for_and_not_shown() {
 }
 
 /// Where a value, or its base64, is found outside a command that has it.
-fn leaks(server: &Server, value: &str) -> Vec<String> {
+pub(crate) fn leaks(server: &Server, value: &str) -> Vec<String> {
     use base64::Engine as _;
 
     let encoded = base64::engine::general_purpose::STANDARD_NO_PAD.encode(value);
@@ -167,7 +167,7 @@ fn leaks(server: &Server, value: &str) -> Vec<String> {
     found
 }
 
-const NOWHERE: [String; 0] = [];
+pub(crate) const NOWHERE: [String; 0] = [];
 
 /// Long enough to be looked at, and gone when the test is over.
 const LOOKS: &str = "echo \"it is $TOKEN\"; while [ ! -e stop ]; do sleep 0.05; done";
@@ -184,7 +184,7 @@ fn says(server: &Server, id: &str) {
 }
 
 /// Processes that have an execution's directory among their arguments.
-fn supervisors(id: &str) -> Vec<u32> {
+pub(crate) fn supervisors(id: &str) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
         let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;

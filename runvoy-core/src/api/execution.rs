@@ -2,6 +2,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{HolderData, SecretUseData};
+use crate::code::{Code, CodeDigest};
 use crate::execution::{Execution, LockUse};
 use crate::id::{Email, ExecutionId, LockName, RequestId, Role};
 use crate::state::{Reason, Status};
@@ -232,6 +233,25 @@ pub struct ExecutionRecord {
     /// changed: the command was given one of these versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretUseData>,
+    /// The git repository that it starts in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_repo: Option<String>,
+    /// The branch, tag or commit that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_ref: Option<String>,
+    /// The directory of the repository in which the command starts; absent for its root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_path: Option<String>,
+    /// The commit that was checked out; absent until the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_commit: Option<String>,
+    /// SHA-256 of the uploaded code that it starts in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schema(value_type = Option<String>))]
+    pub code: Option<CodeDigest>,
+    /// Bytes of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_bytes: Option<u64>,
     /// Events in its log, once that is whole.
     pub log_events: Option<u64>,
     /// Bytes in its log.
@@ -254,6 +274,8 @@ impl ExecutionRecord {
     /// The whole record.
     pub fn new(record: &Execution, provider: &str) -> Self {
         let log = record.log.as_ref();
+        let git = record.code.as_ref().and_then(Code::git);
+        let upload = record.code.as_ref().and_then(Code::upload);
         Self {
             execution_id: record.id,
             created_by: record.created_by.clone(),
@@ -275,6 +297,12 @@ impl ExecutionRecord {
             position: None,
             holder: None,
             secrets: record.secrets.iter().map(SecretUseData::from).collect(),
+            git_repo: git.map(|git| git.repo.clone()),
+            git_ref: git.map(|git| git.git_ref.clone()),
+            git_path: git.and_then(|git| git.path.clone()),
+            git_commit: git.and_then(|git| git.commit.clone()),
+            code: upload.map(|upload| upload.digest),
+            code_bytes: upload.map(|upload| upload.size),
             log_events: log.map(|log| log.events),
             log_bytes: log.map(|log| log.bytes),
             log_replacements: log.map(|log| log.replacements),

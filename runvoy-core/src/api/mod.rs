@@ -11,6 +11,7 @@ mod log;
 mod run;
 mod secret;
 mod trace;
+mod upload;
 mod user;
 mod why;
 
@@ -41,6 +42,7 @@ pub use secret::{
     UpdateSecretRequest,
 };
 pub use trace::{NamedImage, NamedResource, RelatedResources, TraceAnswer, TraceEvent};
+pub use upload::CodeAnswer;
 pub use user::{
     ClaimAnswer, CreateUserRequest, InvitationAnswer, RevokeAnswer, RevokeUserRequest, RotateUserRequest,
     UserData, UsersAnswer,

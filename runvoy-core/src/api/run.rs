@@ -29,15 +29,18 @@ pub struct RunRequest {
     /// Names of secrets.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
     pub secrets: Vec<String>,
-    /// A git repository to start in.
+    /// A git repository to start in: `https://…`, without user and password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git_repo: Option<String>,
-    /// Its branch, tag or commit.
+    /// Its branch, tag or commit; `main` if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git_ref: Option<String>,
-    /// A directory of it.
+    /// A directory of it, in which the command starts; its root if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git_path: Option<String>,
+    /// The name of a secret that is its token. The command does not get it, unless `secrets` names it, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub git_token_secret: Option<String>,
     /// SHA-256 of uploaded code to start in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,

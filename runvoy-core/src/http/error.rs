@@ -163,7 +163,7 @@ impl IntoResponse for ApiError {
 }
 
 /// Below these, who may not know a thing is not told that a path is unknown either.
-const KEYED: [&str; 6] = ["/run", "/users", "/images", "/secrets", "/executions", "/trace"];
+const KEYED: [&str; 7] = ["/run", "/users", "/images", "/secrets", "/executions", "/trace", "/code"];
 
 /// Answers for a path that no route has.
 pub(super) async fn unknown_route(

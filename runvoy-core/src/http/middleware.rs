@@ -61,12 +61,15 @@ fn shown(path: &str) -> String {
 /// A method that no route takes.
 const UNROUTED: Method = Method::TRACE;
 
+/// Where HEAD is a route.
+const UPLOADS: &str = "/api/v1/code/";
+
 /// A handler of GET would be asked for HEAD too, and do all of its work (fetch a key, wait, record a reveal) for an answer
-/// without a body. No route takes HEAD, and `Allow` says so.
+/// without a body. Only uploads have a HEAD of their own, and `Allow` says so.
 ///
 /// A layer is asked only once a route and a method are found: these two stand around the router.
 pub(super) fn without_head(mut request: Request) -> Request {
-    if request.method() == Method::HEAD {
+    if request.method() == Method::HEAD && !request.uri().path().starts_with(UPLOADS) {
         *request.method_mut() = UNROUTED;
         request.extensions_mut().insert(AskedWith(Method::HEAD));
     }
@@ -84,7 +87,9 @@ fn asked_with(request: &Request) -> &Method {
 
 pub(super) fn allow_without_head(mut response: Response) -> Response {
     let allowed = response.headers().get(header::ALLOW).and_then(|allowed| allowed.to_str().ok());
+    // That of a route without a GET is its own.
     let kept = allowed
+        .filter(|allowed| allowed.split(',').any(|method| method == "GET"))
         .map(|allowed| allowed.split(',').filter(|method| *method != "HEAD").collect::<Vec<_>>().join(", "));
     if let Some(kept) = kept.and_then(|kept| HeaderValue::from_str(&kept).ok()) {
         response.headers_mut().insert(header::ALLOW, kept);

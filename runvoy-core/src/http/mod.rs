@@ -4,6 +4,7 @@ mod audit;
 mod auth;
 mod authz;
 mod base;
+mod code;
 mod error;
 mod executions;
 mod health;
@@ -78,7 +79,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 fn documented() -> (Router<Runvoy>, utoipa::openapi::OpenApi) {
     let (routes, mut document) = page().split_for_parts();
     for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
+        let operations = [&mut item.get, &mut item.head, &mut item.post, &mut item.put, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             let responses = &mut operation.responses.responses;
             responses.entry("429".to_owned()).or_insert_with(|| too_many_requests().into());
@@ -113,6 +114,7 @@ fn page() -> OpenApiRouter<Runvoy> {
         .routes(routes!(images::get_image, images::put_image, images::delete_image))
         .routes(routes!(secrets::list_secrets, secrets::post_secret))
         .routes(routes!(secrets::get_secret, secrets::put_secret, secrets::delete_secret))
+        .routes(routes!(code::head_code, code::put_code))
         .routes(routes!(locks::list_locks))
         .routes(routes!(locks::get_lock, locks::delete_lock))
         .routes(routes!(logs::get_logs))

@@ -20,6 +20,8 @@ pub struct Capabilities {
     pub images: bool,
     /// Whether `cpu` and `memory` bind.
     pub resources: bool,
+    /// Whether a working directory can be filled with code.
+    pub workspaces: bool,
     /// Whether a kill may shorten the grace of a run.
     pub shorter_grace: bool,
     /// How far commands are from the server's own data.
@@ -132,6 +134,8 @@ pub struct TaskExit {
     pub log: Option<LogSummary>,
     /// What its image was exactly, where it had one.
     pub image_digest: Option<String>,
+    /// The commit that was checked out, where its code came from git.
+    pub commit: Option<String>,
     /// How long each of its phases took, where that was measured.
     pub phases: Vec<PhaseTiming>,
 }
@@ -144,8 +148,8 @@ impl TaskExit {
         started_at: Timestamp,
         finished_at: Timestamp,
     ) -> Self {
-        let (message, log, image_digest, phases) = (None, None, None, vec![]);
-        Self { exit_code, reason, message, started_at, finished_at, log, image_digest, phases }
+        let (message, log, image_digest, commit, phases) = (None, None, None, None, vec![]);
+        Self { exit_code, reason, message, started_at, finished_at, log, image_digest, commit, phases }
     }
 }
 

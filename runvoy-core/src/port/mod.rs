@@ -6,6 +6,7 @@
 
 mod audit_log;
 mod authorizer;
+mod code_store;
 mod execution_store;
 mod executor;
 mod image_registry;
@@ -24,6 +25,7 @@ pub use audit_log::{AuditEvent, AuditKind, AuditLog, AuditPage};
 pub use authorizer::{
     Action, Authorizer, AuthorizerError, AuthzRequest, Decision, PolicyId, Principal, Resource, RunContext,
 };
+pub use code_store::{CodeBody, CodeError, CodeStore};
 pub use execution_store::{
     Created, ExecutionStore, Idempotency, ListPosition, ListQuery, LiveLimits, LiveScope, NewExecution, Page,
     Transition,

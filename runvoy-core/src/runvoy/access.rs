@@ -181,7 +181,11 @@ impl Runvoy {
             let seen = self.as_seen(caller, action, resource, Some(context)).await?;
             let granted = self.authorize(caller, action, seen, Some(context)).await?;
             match seen {
-                Resource::Secret { name, owners: [] } => return Err(secrets::unknown_to_run(name)),
+                Resource::Secret { name, owners: [] } => {
+                    let wanted = context.secrets.iter().find(|wanted| wanted.name == *name);
+                    let is_variable = wanted.is_none_or(|wanted| wanted.is_variable);
+                    return Err(secrets::unknown_to_run(name, is_variable));
+                }
                 Resource::Secret { .. } => secrets.push(granted),
                 _ => {}
             }

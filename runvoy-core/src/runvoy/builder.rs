@@ -8,9 +8,10 @@ use super::{Config, Inner, Runvoy, audit, changes, page_cache, rates, standing, 
 use crate::audit::CheckpointKey;
 use crate::clock::{SharedClock, SystemClock};
 use crate::in_flight::InFlight;
+use crate::limits;
 use crate::port::{
-    Apart, AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, Intake, KeyStore, LockManager,
-    LogSource, SecretStore, TraceLog,
+    Apart, AuditLog, Authorizer, CodeStore, ExecutionStore, Executor, ImageRegistry, Intake, KeyStore,
+    LockManager, LogSource, SecretStore, TraceLog,
 };
 use crate::stream_token::StreamKey;
 
@@ -22,6 +23,7 @@ pub struct Builder {
     locks: Option<Arc<dyn LockManager>>,
     images: Option<Arc<dyn ImageRegistry>>,
     secrets: Option<Arc<dyn SecretStore>>,
+    code: Option<Arc<dyn CodeStore>>,
     executor: Option<Arc<dyn Executor>>,
     logs: Option<Arc<dyn LogSource>>,
     audit: Option<Arc<dyn AuditLog>>,
@@ -70,6 +72,12 @@ impl Builder {
     /// Secrets; without them runs that name some are refused.
     pub fn secrets(mut self, secrets: Arc<dyn SecretStore>) -> Self {
         self.secrets = Some(secrets);
+        self
+    }
+
+    /// Uploaded code; without it runs that name some are refused.
+    pub fn code(mut self, code: Arc<dyn CodeStore>) -> Self {
+        self.code = Some(code);
         self
     }
 
@@ -149,6 +157,7 @@ impl Builder {
                 locks: self.locks.ok_or(missing("a lock manager", "locks"))?,
                 images: self.images,
                 secrets: self.secrets,
+                code: self.code,
                 executor: self.executor.ok_or(missing("an executor", "executor"))?,
                 logs: self.logs.ok_or(missing("a log source", "logs"))?,
                 audit,
@@ -166,6 +175,7 @@ impl Builder {
                 key_changes: standing::KeyChanges::default(),
                 uses: uses::Uses::default(),
                 checking: Arc::new(Semaphore::new(1)),
+                uploads: Semaphore::new(limits::UPLOADS),
                 draining: CancellationToken::new(),
                 begun: TaskTracker::new(),
             }),

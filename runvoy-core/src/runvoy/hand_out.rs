@@ -1,7 +1,7 @@
 //! What secrets become of a run: looked up when it is asked for, given to its task when it starts.
 
 use super::secrets::NO_STORE;
-use super::{Error, Runvoy, validate};
+use super::{Error, Runvoy, code, validate};
 use crate::execution::{Execution, Patch, StartRequest};
 use crate::id::SecretName;
 use crate::port::{Refusal, Refused, StartTask, StoreError, Transition};
@@ -37,19 +37,24 @@ impl Runvoy {
         let mut variables = Vec::new();
         for wanted in wanted {
             let Some(secret) = self.stored_secret(&wanted.name).await? else { continue };
-            *wanted = WantedSecret::of(&secret);
-            variables.push((secret.key_name, secret.name));
+            *wanted = WantedSecret { is_variable: wanted.is_variable, ..WantedSecret::of(&secret) };
+            if wanted.is_variable {
+                variables.push((secret.key_name, secret.name));
+            }
         }
         Ok(variables)
     }
 
-    /// Reads the values of an execution's secrets, as they are now, and notes in its record which versions they are. Two of
-    /// them that go into one variable by now are refused: neither is to replace the other.
+    /// Looks for an execution's code, reads the values of its secrets, as they are now, and notes in its record which
+    /// versions they are. Two of them that go into one variable by now are refused: neither is to replace the other.
     pub(crate) async fn hand_out(
         &self,
         record: &Execution,
         request: &StartRequest,
     ) -> Result<HandOut, Error> {
+        if let Some(message) = self.missing_code(request.code.as_ref()).await? {
+            return Ok(HandOut::refused(message));
+        }
         let mut given = Vec::new();
         for wanted in &request.asked.secrets {
             match self.read_secret(wanted).await? {
@@ -58,7 +63,8 @@ impl Runvoy {
             }
         }
         // Whoever owns one of them may have given it another key name since the run was accepted.
-        let variables = given.iter().map(|(secret, _)| (secret.key_name.clone(), secret.name.clone()));
+        let wanted = request.asked.secrets.iter().zip(&given).filter(|(wanted, _)| wanted.is_variable);
+        let variables = wanted.map(|(_, (secret, _))| (secret.key_name.clone(), secret.name.clone()));
         if let Err(message) = validate::one_secret_each(variables) {
             return Ok(HandOut::refused(format!("the secrets {message}")));
         }
@@ -98,8 +104,18 @@ impl Runvoy {
     }
 }
 
-/// Puts secrets into a task: into its environment, and among what its log must not show, also where a variable hides them.
+/// Puts secrets into a task: into its environment, or into the order for its checkout; and among what its log must not
+/// show, also where a variable hides them.
 pub(super) fn put_into(task: &mut StartTask, given: Vec<(Secret, SecretValue)>) {
     task.mask.extend(given.iter().map(|(_, value)| value.reveal().to_owned()));
-    task.secrets = given.into_iter().map(|(secret, value)| (secret.key_name, value)).collect();
+    task.workspace = task.request.code.as_ref().map(|code| {
+        code::workspace(code, |name| {
+            given.iter().find(|(secret, _)| secret.name == *name).map(|found| &found.1)
+        })
+    });
+    let wanted = &task.request.asked.secrets;
+    let is_variable =
+        |name: &SecretName| wanted.iter().any(|wanted| wanted.name == *name && wanted.is_variable);
+    let variables = given.into_iter().filter(|(secret, _)| is_variable(&secret.name));
+    task.secrets = variables.map(|(secret, value)| (secret.key_name, value)).collect();
 }

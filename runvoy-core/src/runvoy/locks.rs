@@ -6,6 +6,7 @@ use super::access::what_a_run_uses;
 use super::error::denial;
 use super::stored::Stored;
 use super::{Error, Runvoy};
+use crate::code::Code;
 use crate::execution::{Execution, LockUse, Patch, StartRequest};
 use crate::id::{ExecutionId, LockName};
 use crate::locks::{Holder, LockAnswer, LockCommand};
@@ -341,7 +342,7 @@ pub(crate) fn run_context<'a>(
         image_owners: &request.asked.image_owners,
         lock,
         secrets: &request.asked.secrets,
-        git_repo: None,
+        git_repo: request.code.as_ref().and_then(Code::git).map(|git| git.repo.as_str()),
         address: request.asked.address,
         hour: hour(now),
     }

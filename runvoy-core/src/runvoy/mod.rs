@@ -6,6 +6,7 @@ mod builder;
 mod can_i;
 mod changes;
 mod claims;
+mod code;
 mod config;
 mod error;
 mod follow;
@@ -33,6 +34,7 @@ mod streams;
 mod task_event;
 mod tend;
 mod trace;
+mod uploads;
 mod uses;
 mod validate;
 mod why;
@@ -64,14 +66,15 @@ pub use read::ExecutionFilter;
 pub use reconcile::{ReconcileOptions, ReconcileReport};
 pub use run::IdempotencyKey;
 pub use trace::Trace;
+pub use uploads::{UploadOutcome, Uploaded};
 pub use why::{Finding, Phase, Usual, Why};
 
 use crate::audit::CheckpointKey;
 use crate::clock::SharedClock;
 use crate::in_flight::InFlight;
 use crate::port::{
-    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, Intake, KeyStore, LockManager, LogSource,
-    SecretStore, TraceLog,
+    AuditLog, Authorizer, CodeStore, ExecutionStore, Executor, ImageRegistry, Intake, KeyStore, LockManager,
+    LogSource, SecretStore, TraceLog,
 };
 use crate::stream_token::StreamKey;
 
@@ -90,6 +93,7 @@ struct Inner {
     locks: Arc<dyn LockManager>,
     images: Option<Arc<dyn ImageRegistry>>,
     secrets: Option<Arc<dyn SecretStore>>,
+    code: Option<Arc<dyn CodeStore>>,
     executor: Arc<dyn Executor>,
     logs: Arc<dyn LogSource>,
     audit: Arc<dyn AuditLog>,
@@ -109,6 +113,8 @@ struct Inner {
     /// Who makes a check of health: one at a time.
     checking: Arc<Semaphore>,
     rates: rates::Limits,
+    /// Places for uploads.
+    uploads: Semaphore,
     draining: CancellationToken,
     /// What goes on although its caller may have gone.
     begun: TaskTracker,

@@ -65,6 +65,7 @@ impl Runvoy {
         let context = run_context(&run.command, &run.start, lock, now);
         let granted = self.authorize_run(caller, context).await?;
         validate::one_secret_each(variables).map_err(|message| Error::invalid("secrets", message))?;
+        self.find_code(&mut run.start.code).await?;
         self.admit().await?;
 
         let mut new = self.new_execution(caller, &run, idempotency, now);
@@ -188,6 +189,7 @@ impl Runvoy {
             log: None,
             lock: run.lock.clone(),
             secrets: run.start.asked.secrets.iter().map(SecretUse::of).collect(),
+            code: run.start.code.clone(),
         };
         NewExecution {
             record,

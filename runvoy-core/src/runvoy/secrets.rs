@@ -273,9 +273,9 @@ fn no_secret(name: &SecretName) -> Error {
 }
 
 /// What a run is told that names a secret which is not there, or of which its caller may know nothing.
-pub(super) fn unknown_to_run(name: &SecretName) -> Error {
+pub(super) fn unknown_to_run(name: &SecretName, is_variable: bool) -> Error {
     Error::invalid(
-        "secrets",
+        if is_variable { "secrets" } else { "git_token_secret" },
         format!("there is no secret `{name}`; `runvoy secrets list` shows those that you may read"),
     )
 }

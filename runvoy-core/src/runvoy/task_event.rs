@@ -91,6 +91,7 @@ impl Runvoy {
             completed_at: Some(exit.finished_at.max(record.created_at)),
             log: exit.log.clone(),
             image_digest: exit.image_digest.clone(),
+            commit: exit.commit.clone(),
             ..Patch::to(status)
         };
         let record = self.finish(record.id, &[record.status], &patch).await?;

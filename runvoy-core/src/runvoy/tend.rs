@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::time::MissedTickBehavior;
 
-use super::{ReconcileOptions, Runvoy, error_chain};
+use super::{ReconcileOptions, Runvoy, error_chain, uploads};
 use crate::port::TaskEvent;
 
 /// Events handled at once.
@@ -18,7 +18,8 @@ const PEOPLE: Duration = Duration::from_mins(1);
 
 impl Runvoy {
     /// Takes the executor's news as they come, and makes a pass of [`reconcile`](Self::reconcile) at once and then every
-    /// `every`; at once and every hour it anchors the audit log in a checkpoint. Never ends: spawn it beside a server, and drop it to stop.
+    /// `every`; at once and every hour it anchors the audit log in a checkpoint, and
+    /// removes uploaded code that nobody used for long. Never ends: spawn it beside a server, and drop it to stop.
     ///
     /// Passes go about it as `options` say. A platform that pushes its news elsewhere (to a function of its own,
     /// say) needs no tending.
@@ -28,6 +29,7 @@ impl Runvoy {
             self.mend_every(every, options),
             self.checkpoint_every(CHECKPOINTS),
             self.keep_people_every(PEOPLE),
+            self.remove_unused_code_every(uploads::LOOK_EVERY),
         );
     }
 
@@ -47,6 +49,15 @@ impl Runvoy {
             if let Err(error) = self.keep_people().await {
                 tracing::warn!(error = %error_chain(&error), "who was seen is not written down yet");
             }
+        }
+    }
+
+    async fn remove_unused_code_every(&self, every: Duration) {
+        loop {
+            if let Err(error) = self.remove_unused_code().await {
+                tracing::warn!(error = %error_chain(&error), "unused code not removed yet");
+            }
+            tokio::time::sleep(every).await;
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use runvoy_task::CommandLine;
 use sha2::{Digest, Sha256};
 
-use super::{Config, Error, quote};
+use super::{Config, Error, code, quote};
 use crate::api::{
     ChangeImageRequest, CreateSecretRequest, DEFAULT_PLATFORM, MannerRequest, RegisterImageRequest,
     RunRequest, UpdateSecretRequest,
@@ -38,6 +38,7 @@ pub(crate) struct ValidRun {
 /// Checks a request; the error names the field, the limit and the value's size.
 pub(crate) fn run(request: RunRequest, config: &Config, can: &Capabilities) -> Result<ValidRun, Error> {
     refuse_unsupported(&request, can)?;
+    let code = code::wanted(&request)?;
     let command = command_line(request.command, request.args)?;
     check_env(&request.env)?;
     let max_grace = can.max_grace.unwrap_or(limits::MAX_GRACE);
@@ -54,9 +55,11 @@ pub(crate) fn run(request: RunRequest, config: &Config, can: &Capabilities) -> R
         Some(name) => Some(name.parse::<StopSignal>().map_err(Error::parse("stop_signal"))?),
     };
     let lock = lock(request.lock.as_deref(), request.on_lock_held.as_deref(), request.max_wait)?;
+    let mut secrets = secrets(&request.secrets)?;
+    code::add_token(&mut secrets, code.as_ref());
     let asked = Asked {
         image: request.image.filter(|image| !image.is_empty()),
-        secrets: secrets(&request.secrets)?,
+        secrets: at_most_secrets(secrets)?,
         ..Asked::default()
     };
     let network = request.network.filter(|network| !network.is_empty());
@@ -65,7 +68,8 @@ pub(crate) fn run(request: RunRequest, config: &Config, can: &Capabilities) -> R
         memory: request.memory.map(|mib| within("memory", "MiB", mib, limits::MEMORY_MIB)).transpose()?,
         ..Container::default()
     };
-    let start = StartRequest { command, env: request.env, timeout, grace, stop_signal, container, asked };
+    let env = request.env;
+    let start = StartRequest { command, env, timeout, grace, stop_signal, container, asked, code };
     let canonical = serde_json::to_vec(&(&start, &lock, &network)).map_err(|source| Error::Internal {
         what: "a request could not be written",
         source: Box::new(source),
@@ -87,6 +91,10 @@ fn secrets(names: &[String]) -> Result<Vec<WantedSecret>, Error> {
             wanted.push(secret);
         }
     }
+    Ok(wanted)
+}
+
+fn at_most_secrets(wanted: Vec<WantedSecret>) -> Result<Vec<WantedSecret>, Error> {
     if wanted.len() > limits::SECRETS {
         let (most, these) = (limits::SECRETS, wanted.len());
         return Err(Error::invalid("secrets", format!("at most {most}, these are {these}")));
@@ -180,8 +188,12 @@ fn lock(
 fn refuse_unsupported(request: &RunRequest, can: &Capabilities) -> Result<(), Error> {
     let given = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
     let lacking = [
-        ("git_repo", given(&request.git_repo), "this server cannot prepare a git workspace"),
-        ("code", given(&request.code), "this server has no code store"),
+        (
+            "git_repo",
+            given(&request.git_repo) && !can.workspaces,
+            "this server's executor checks no code out",
+        ),
+        ("code", given(&request.code) && !can.workspaces, "this server's executor unpacks no code"),
         ("cpu", request.cpu.is_some() && !can.resources, "this server's executor does not limit cpu"),
         (
             "memory",

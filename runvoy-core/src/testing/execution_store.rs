@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use runvoy_task::CommandLine;
 
+use crate::code::{Code, GitCode};
 use crate::execution::{Asked, Container, Execution, Patch, StartRequest};
 use crate::id::{Email, ExecutionId, RequestId};
 use crate::port::{Created, ExecutionStore, Idempotency, LiveLimits, NewExecution};
@@ -121,6 +122,18 @@ pub fn some_execution() -> Execution {
         log: None,
         lock: None,
         secrets: Vec::new(),
+        code: None,
+    }
+}
+
+/// A checkout with all that may be said of one.
+fn some_checkout() -> GitCode {
+    GitCode {
+        repo: "https://git.test/a.git".to_owned(),
+        git_ref: "feature/x".to_owned(),
+        path: Some("infra".to_owned()),
+        token: Some("gh".parse().unwrap()),
+        commit: Some("0".repeat(40)),
     }
 }
 
@@ -139,6 +152,7 @@ pub fn some_request() -> StartRequest {
             ..Container::default()
         },
         asked: Asked::default(),
+        code: Some(Code::Git(some_checkout())),
     }
 }
 

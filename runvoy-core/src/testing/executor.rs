@@ -60,6 +60,7 @@ pub fn task(id: ExecutionId, command: impl Into<String>) -> StartTask {
             stop_signal: None,
             container: Container::default(),
             asked: Asked::default(),
+            code: None,
         },
         secrets: BTreeMap::new(),
         reserved_env: BTreeMap::from([("RUNVOY_EXECUTION_ID".to_owned(), id.to_string())]),

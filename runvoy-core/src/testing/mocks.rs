@@ -11,6 +11,7 @@ use mockall::mock;
 use crate::account::{Account, ClaimOutcome, KeyExpiry, NewClaim};
 use crate::audit::{AuditRecord, Checkpoint, Head};
 use crate::claim::HashedToken;
+use crate::code::CodeDigest;
 use crate::execution::{Execution, Patch, StartRequest, TaskHandle};
 use crate::id::{Email, ExecutionId, IdPrefix, LockName, RequestId, Role, SecretName};
 use crate::images::{Image, ImageAnswer, ImageCommand};
@@ -18,11 +19,11 @@ use crate::key::HashedKey;
 use crate::locks::{LockAnswer, LockCommand, LockDocument};
 use crate::log::Cursor;
 use crate::port::{
-    Action, AuditEvent, AuditLog, Authorizer, AuthorizerError, AuthzRequest, Capabilities, Claim, Created,
-    Decision, ExecutionStore, Executor, ExecutorError, ImageRegistry, Intake, IntakeError, KeyRecord,
-    KeyStore, ListQuery, LockManager, LogError, LogPage, LogSource, NewExecution, Page, Principal, ReadLimit,
-    SecretCreated, SecretStore, StartTask, StoreError, Taken, TaskEvent, TaskState, TraceLine, TraceLog,
-    Transition, User,
+    Action, AuditEvent, AuditLog, Authorizer, AuthorizerError, AuthzRequest, Capabilities, Claim, CodeBody,
+    CodeError, CodeStore, Created, Decision, ExecutionStore, Executor, ExecutorError, ImageRegistry, Intake,
+    IntakeError, KeyRecord, KeyStore, ListQuery, LockManager, LogError, LogPage, LogSource, NewExecution,
+    Page, Principal, ReadLimit, SecretCreated, SecretStore, StartTask, StoreError, Taken, TaskEvent,
+    TaskState, TraceLine, TraceLog, Transition, User,
 };
 use crate::secrets::{Secret, SecretChange, SecretValue};
 use crate::state::Status;
@@ -34,6 +35,24 @@ mock! {
     #[async_trait]
     impl Intake for Intake {
         async fn take_in(&self, events: Vec<AuditEvent>, new: NewExecution) -> Result<Taken, IntakeError>;
+    }
+}
+
+mock! {
+    /// A code store that does what a test tells it.
+    pub CodeStore {}
+
+    #[async_trait]
+    impl CodeStore for CodeStore {
+        async fn find(&self, digest: CodeDigest, now: Timestamp) -> Result<Option<u64>, StoreError>;
+        async fn put(
+            &self,
+            digest: CodeDigest,
+            body: CodeBody,
+            limit: u64,
+            now: Timestamp,
+        ) -> Result<u64, CodeError>;
+        async fn remove_unused(&self, before: Timestamp) -> Result<Vec<CodeDigest>, StoreError>;
     }
 }
 

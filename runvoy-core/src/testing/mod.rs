@@ -14,6 +14,7 @@
 )]
 
 pub mod audit_log;
+pub mod code_store;
 pub mod execution_store;
 pub mod image_registry;
 pub mod intake;

@@ -12,6 +12,8 @@ use super::server::{Answer, Server, key};
 /// Keys of admins, one who was revoked and one whose key has expired.
 const REVOKED: &str = "a-revoked-key-for-tests-only";
 const EXPIRED: &str = "an-expired-key-for-tests-only";
+/// The SHA-256 of nothing.
+const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const RUN: &str = r#"{"command":"true"}"#;
 
 async fn status(server: &Server, role: Role, method: Method, path: &str) -> u16 {
@@ -108,6 +110,9 @@ async fn every_route_and_role_as_the_matrix_says() {
         (Method::DELETE, "/secrets/no%20name".into(), [400, 400, 403, 403]),
         // Once for each of them: the first takes it away.
         (Method::DELETE, "/secrets/theirs".into(), [200, 404, 403, 403]),
+        (Method::PUT, "/code/00".into(), [400, 400, 400, 403]),
+        // Of no bytes; the first one keeps it.
+        (Method::PUT, format!("/code/{EMPTY}"), [201, 200, 200, 403]),
         (Method::GET, "/locks".into(), [200, 200, 200, 200]),
         (Method::GET, "/locks/".into(), [200, 200, 200, 200]),
         (Method::GET, "/locks/infra%2Fprod".into(), [200, 200, 200, 200]),

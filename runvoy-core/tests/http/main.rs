@@ -14,6 +14,7 @@
 
 mod audit;
 mod authz;
+mod code;
 mod contract;
 mod document;
 mod failures;

@@ -13,14 +13,14 @@ use runvoy_core::id::{RequestId, Role};
 use runvoy_core::key::ApiKey;
 use runvoy_core::log::Stream;
 use runvoy_core::port::{
-    AuditLog, Authorizer, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager, LogSource,
-    SecretStore, TraceLog, User,
+    AuditLog, Authorizer, CodeStore, ExecutionStore, Executor, ImageRegistry, KeyStore, LockManager,
+    LogSource, SecretStore, TraceLog, User,
 };
 use runvoy_core::testing::ManualClock;
 use runvoy_core::{Config, ReconcileOptions, Runvoy};
 use runvoy_local::memory::{
-    MemoryAuditLog, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore, MemoryLockManager, MemoryLogs,
-    MemorySecretStore, Script, ScriptedExecutor,
+    MemoryAuditLog, MemoryCodeStore, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore,
+    MemoryLockManager, MemoryLogs, MemorySecretStore, Script, ScriptedExecutor,
 };
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -32,6 +32,7 @@ pub(crate) struct Ports {
     pub(crate) locks: Arc<dyn LockManager>,
     pub(crate) images: Arc<dyn ImageRegistry>,
     pub(crate) secrets: Arc<dyn SecretStore>,
+    pub(crate) code: Option<Arc<dyn CodeStore>>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) logs: Arc<dyn LogSource>,
     pub(crate) audit: Arc<dyn AuditLog>,
@@ -117,6 +118,7 @@ impl Server {
             locks: Arc::new(MemoryLockManager::default()),
             images: Arc::new(MemoryImageRegistry::default()),
             secrets: Arc::new(MemorySecretStore::default()),
+            code: Some(Arc::new(MemoryCodeStore::default())),
             executor: if by_hand { Arc::new(manual.clone()) } else { Arc::new(scripted) },
             logs: logs.clone(),
             audit: Arc::new(MemoryAuditLog::default()),
@@ -129,6 +131,9 @@ impl Server {
         let mut builder = Runvoy::builder();
         if let Some(trace) = &ports.trace {
             builder = builder.trace(trace.clone());
+        }
+        if let Some(code) = &ports.code {
+            builder = builder.code(code.clone());
         }
         if let Some(key) = &ports.checkpoint_key {
             builder = builder.checkpoint_key(key.clone());

@@ -12,6 +12,7 @@
     reason = "test code"
 )]
 
+mod code;
 mod crash;
 mod fuse;
 mod hang_up;

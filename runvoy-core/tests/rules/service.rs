@@ -9,15 +9,15 @@ use runvoy_core::clock::Clock as _;
 use runvoy_core::id::IdPrefix;
 use runvoy_core::key::ApiKey;
 use runvoy_core::port::{
-    AuditKind, AuditLog, ExecutionStore, Executor as _, KeyStore, LockManager, SecretStore, TaskEvent,
-    TaskExit, TaskState,
+    AuditKind, AuditLog, Authorizer, ExecutionStore, Executor as _, KeyStore, LockManager, SecretStore,
+    TaskEvent, TaskExit, TaskState,
 };
 use runvoy_core::state::{Reason, Status};
 use runvoy_core::testing::ManualClock;
 use runvoy_core::{Caller, Error, KillOutcome, ReconcileOptions, RequestContext, Runvoy};
 use runvoy_local::memory::{
-    MemoryAuditLog, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore, MemoryLockManager, MemoryLogs,
-    MemorySecretStore,
+    MemoryAuditLog, MemoryCodeStore, MemoryExecutionStore, MemoryImageRegistry, MemoryKeyStore,
+    MemoryLockManager, MemoryLogs, MemorySecretStore,
 };
 use runvoy_task::EndReason;
 
@@ -38,16 +38,25 @@ pub(crate) struct Ports {
 impl Ports {
     /// The service, and its first admin.
     pub(crate) async fn service(self) -> (Runvoy, Caller) {
+        self.service_with(Arc::new(CedarAuthorizer::builtin()), Arc::new(MemoryCodeStore::default())).await
+    }
+
+    async fn service_with(
+        self,
+        authorizer: Arc<dyn Authorizer>,
+        code: Arc<MemoryCodeStore>,
+    ) -> (Runvoy, Caller) {
         let runvoy = Runvoy::builder()
             .keys(self.keys)
             .executions(self.executions)
             .locks(self.locks)
             .images(Arc::new(MemoryImageRegistry::default()))
             .secrets(self.secrets)
+            .code(code)
             .executor(self.world)
             .logs(Arc::new(MemoryLogs::new(self.clock.clone())))
             .audit(self.audit)
-            .authorizer(Arc::new(CedarAuthorizer::builtin()))
+            .authorizer(authorizer)
             .clock(self.clock)
             .build()
             .unwrap();
@@ -66,6 +75,7 @@ pub(crate) struct Bench {
     pub(crate) executions: Arc<MemoryExecutionStore>,
     pub(crate) audit: Arc<MemoryAuditLog>,
     pub(crate) keys: Arc<MemoryKeyStore>,
+    pub(crate) code: Arc<MemoryCodeStore>,
     pub(crate) locks: Arc<MemoryLockManager>,
 }
 
@@ -75,12 +85,21 @@ impl Bench {
     }
 
     pub(crate) async fn with_secrets(secrets: Arc<dyn SecretStore>) -> Self {
+        Self::of(secrets, Arc::new(CedarAuthorizer::builtin())).await
+    }
+
+    pub(crate) async fn with_authorizer(authorizer: Arc<dyn Authorizer>) -> Self {
+        Self::of(Arc::new(MemorySecretStore::default()), authorizer).await
+    }
+
+    async fn of(secrets: Arc<dyn SecretStore>, authorizer: Arc<dyn Authorizer>) -> Self {
         let clock = Arc::new(ManualClock::default());
         let world = Arc::new(World::new(Arc::clone(&clock)));
         let executions = Arc::new(MemoryExecutionStore::default());
         let audit = Arc::new(MemoryAuditLog::default());
         let keys = Arc::new(MemoryKeyStore::default());
         let locks = Arc::new(MemoryLockManager::default());
+        let code = Arc::new(MemoryCodeStore::default());
         let ports = Ports {
             keys: keys.clone(),
             executions: executions.clone(),
@@ -90,8 +109,8 @@ impl Bench {
             world: Arc::clone(&world),
             clock: Arc::clone(&clock),
         };
-        let (runvoy, caller) = ports.service().await;
-        Self { runvoy, caller, world, clock, executions, audit, keys, locks }
+        let (runvoy, caller) = ports.service_with(authorizer, Arc::clone(&code)).await;
+        Self { runvoy, caller, world, clock, executions, audit, keys, code, locks }
     }
 
     pub(crate) async fn run(&self) -> runvoy_core::execution::Execution {
@@ -186,6 +205,7 @@ async fn a_command_that_was_claimed_and_left_nothing_is_lost_at_once() {
         finished_at: now,
         log: None,
         image_digest: None,
+        commit: None,
         phases: Vec::new(),
     };
     // Nobody had heard of the claim.
@@ -257,6 +277,7 @@ async fn every_end_of_a_task_has_its_status() {
             finished_at: now,
             log: None,
             image_digest: None,
+            commit: None,
             phases: Vec::new(),
         };
         let state = TaskState::Exited(Box::new(exit));

@@ -14,6 +14,7 @@ use runvoy_core::gate::StartGate;
 use runvoy_core::id::ExecutionId;
 use runvoy_core::port::{
     Capabilities, Claim, Executor, ExecutorError, Progress, StartTask, TaskEvent, TaskExit, TaskState,
+    TaskWorkspace,
 };
 use runvoy_core::secrets::SecretValue;
 use runvoy_core::testing::ManualClock;
@@ -34,6 +35,8 @@ pub(crate) struct Job {
     pub(crate) runs: u32,
     /// What each task was started with: secrets by variable, and what is to be masked.
     pub(crate) given: Vec<(BTreeMap<String, SecretValue>, Vec<String>)>,
+    /// What the last task was to put into its working directory.
+    pub(crate) workspace: Option<TaskWorkspace>,
 }
 
 pub(crate) struct World {
@@ -43,6 +46,8 @@ pub(crate) struct World {
     fog: Mutex<bool>,
     /// Whether tasks run in images.
     images: AtomicBool,
+    /// Whether tasks start in an empty directory only.
+    bare: AtomicBool,
     /// How far all starts are.
     progress: Mutex<Option<Progress>>,
 }
@@ -54,6 +59,7 @@ impl World {
             clock,
             fog: Mutex::new(false),
             images: AtomicBool::new(false),
+            bare: AtomicBool::new(false),
             progress: Mutex::default(),
         }
     }
@@ -76,6 +82,10 @@ impl World {
 
     pub(crate) fn set_images(&self) {
         self.images.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_bare(&self) {
+        self.bare.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn set_progress(&self, progress: Option<Progress>) {
@@ -113,6 +123,7 @@ impl World {
                 finished_at: now,
                 log: None,
                 image_digest: None,
+                commit: None,
                 phases: Vec::new(),
             });
         }
@@ -150,7 +161,12 @@ impl World {
 impl Executor for World {
     fn capabilities(&self) -> Capabilities {
         let images = self.images.load(Ordering::Relaxed);
-        Capabilities { images, resources: images, ..Capabilities::default() }
+        Capabilities {
+            images,
+            resources: images,
+            workspaces: !self.bare.load(Ordering::Relaxed),
+            ..Capabilities::default()
+        }
     }
     fn progress(&self, _id: ExecutionId) -> Option<Progress> {
         self.progress.lock().unwrap().clone()
@@ -164,6 +180,7 @@ impl Executor for World {
         job.pending += 1;
         job.container = Some(task.request.container.clone());
         job.given.push((task.secrets.clone(), task.mask.clone()));
+        job.workspace.clone_from(&task.workspace);
         Ok(Some(TaskHandle(format!("task of {}", task.id))))
     }
     async fn revoke(&self, id: ExecutionId) -> Result<Claim, ExecutorError> {

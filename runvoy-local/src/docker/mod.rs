@@ -267,7 +267,13 @@ impl Tasks for Shared {
 #[async_trait]
 impl Executor for DockerExecutor {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { images: true, resources: true, shorter_grace: true, ..Capabilities::default() }
+        Capabilities {
+            images: true,
+            resources: true,
+            workspaces: true,
+            shorter_grace: true,
+            ..Capabilities::default()
+        }
     }
 
     async fn admit(&self) -> Result<(), ExecutorError> {

@@ -165,6 +165,7 @@ impl ScriptedExecutor {
             finished_at: self.0.clock.now(),
             log: None,
             image_digest: None,
+            commit: None,
             phases: Vec::new(),
         });
         // The log first, as everywhere: who sees the exit may read all of it.
@@ -249,7 +250,7 @@ impl Tasks {
 #[async_trait]
 impl Executor for ScriptedExecutor {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { shorter_grace: true, ..Capabilities::default() }
+        Capabilities { workspaces: true, shorter_grace: true, ..Capabilities::default() }
     }
 
     async fn admit(&self) -> Result<(), ExecutorError> {

@@ -1,6 +1,7 @@
 //! Every port in memory: nothing survives the process.
 
 mod audit_log;
+mod code_store;
 mod execution_store;
 mod executor;
 mod image_registry;
@@ -11,6 +12,7 @@ mod secret_store;
 mod trace_log;
 
 pub use audit_log::MemoryAuditLog;
+pub use code_store::MemoryCodeStore;
 pub use execution_store::MemoryExecutionStore;
 pub use executor::{PendingTask, Script, ScriptedExecutor, TaskNumber};
 pub use image_registry::MemoryImageRegistry;
@@ -24,7 +26,7 @@ use std::sync::Arc;
 
 use runvoy_core::{Builder, Runvoy};
 
-/// A service whose users, records, locks, images, secrets and audit log are in memory; the executor, its logs and the authorizer
+/// A service whose users, records, locks, images, secrets, code and audit log are in memory; the executor, its logs and the authorizer
 /// are still to be given.
 pub fn stores() -> Builder {
     Runvoy::builder()
@@ -33,5 +35,6 @@ pub fn stores() -> Builder {
         .locks(Arc::new(MemoryLockManager::default()))
         .images(Arc::new(MemoryImageRegistry::default()))
         .secrets(Arc::new(MemorySecretStore::default()))
+        .code(Arc::new(MemoryCodeStore::default()))
         .audit(Arc::new(MemoryAuditLog::default()))
 }

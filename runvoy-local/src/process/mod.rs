@@ -217,6 +217,7 @@ impl Tasks for Shared {
 impl Executor for ProcessExecutor {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
+            workspaces: true,
             shorter_grace: true,
             reach: if self.shared.run_as.is_none() { Reach::OneTrustDomain } else { Reach::Apart },
             ..Capabilities::default()

@@ -16,7 +16,8 @@ macro_rules! columns {
         "id, created_by, owned_by, command, image_id, status, status_reason, status_detail, exit_code, \
          created_at, started_at, completed_at, attempted_at, timeout_seconds, grace_seconds, task, stop_by, \
          stop_at, stop_grace_seconds, created_by_request_id, modified_by_request_id, log_events, log_bytes, \
-         log_replacements, log_hash, lock_name, lock_use, image_digest, secrets"
+         log_replacements, log_hash, lock_name, lock_use, image_digest, secrets, \
+         code"
     };
 }
 pub(super) use columns;
@@ -35,7 +36,7 @@ pub(super) const INSERT: &str = concat!(
     "INSERT INTO executions (",
     columns!(),
     ", sealed_request) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-     ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)"
+     ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)"
 );
 
 /// What a step may change. Two forms, because writing a status costs two indexes, the same one too.
@@ -45,15 +46,16 @@ macro_rules! update {
             "UPDATE executions SET status_reason = ?2, status_detail = ?3, exit_code = ?4, started_at = ?5, \
              completed_at = ?6, attempted_at = ?7, task = ?8, stop_by = ?9, stop_at = ?10, \
              stop_grace_seconds = ?11, modified_by_request_id = ?12, log_events = ?13, log_bytes = ?14, \
-             log_replacements = ?15, log_hash = ?16, lock_use = ?17, image_digest = ?18, secrets = ?19",
+             log_replacements = ?15, log_hash = ?16, lock_use = ?17, image_digest = ?18, secrets = ?19, \
+             code = ?20",
             $status,
             " WHERE id = ?1"
         )
     };
 }
 const UPDATE: &str = update!("");
-const UPDATE_STATUS: &str = update!(", status = ?20");
-const UPDATE_END: &str = update!(", status = ?20, sealed_request = NULL");
+const UPDATE_STATUS: &str = update!(", status = ?21");
+const UPDATE_END: &str = update!(", status = ?21, sealed_request = NULL");
 
 /// The values of a new row.
 pub(super) fn values(record: &Execution, sealed: Option<Vec<u8>>) -> Result<Vec<Value>, Failure> {
@@ -72,7 +74,7 @@ pub(super) fn values(record: &Execution, sealed: Option<Vec<u8>>) -> Result<Vec<
     values.extend([started, completed, attempted]);
     values.extend([text::int(record.timeout).into(), text::int(record.grace).into()]);
     values.extend([task, by, at, grace, record.created_by_request_id.to_string().into(), modified]);
-    let [events, bytes, replacements, hash, lock, digest, secrets] = last;
+    let [events, bytes, replacements, hash, lock, digest, secrets, code] = last;
     let lock_name = record.lock.as_ref().map(|lock| lock.name.as_str().to_owned());
     values.extend([
         events,
@@ -83,6 +85,7 @@ pub(super) fn values(record: &Execution, sealed: Option<Vec<u8>>) -> Result<Vec<
         lock,
         digest,
         secrets,
+        code,
         sealed.into(),
     ]);
     Ok(values)
@@ -101,12 +104,13 @@ pub(super) fn grant(row: &mut [Value], granted: &Execution) -> Result<(), Failur
 }
 
 /// The values that a step may change, in the order of the update.
-fn changing(record: &Execution) -> Result<[Value; 18], Failure> {
+fn changing(record: &Execution) -> Result<[Value; 19], Failure> {
     let (stop, log) = (record.stop.as_ref(), record.log.as_ref());
     let number = |value: Option<u64>| value.map(text::int).into();
     let lock = record.lock.as_ref().map(serde_json::to_string).transpose().map_err(Failure::unreadable)?;
     let secrets = Some(&record.secrets).filter(|secrets| !secrets.is_empty());
     let secrets = secrets.map(serde_json::to_string).transpose().map_err(Failure::unreadable)?;
+    let code = record.code.as_ref().map(serde_json::to_string).transpose().map_err(Failure::unreadable)?;
     Ok([
         record.status_reason.map(|reason| reason.as_str().to_owned()).into(),
         record.status_detail.clone().into(),
@@ -126,6 +130,7 @@ fn changing(record: &Execution) -> Result<[Value; 18], Failure> {
         lock.into(),
         record.image_digest.clone().into(),
         secrets.into(),
+        code.into(),
     ])
 }
 
@@ -212,6 +217,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Execution, Failure> {
             .transpose()
             .map_err(Failure::unreadable)?
             .unwrap_or_default(),
+        code: row.maybe(29)?.map(serde_json::from_str).transpose().map_err(Failure::unreadable)?,
     })
 }
 

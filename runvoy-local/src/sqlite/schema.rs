@@ -20,7 +20,7 @@ pub(super) use second;
 pub(super) const APPLICATION_ID: i32 = 0x7276_6f79;
 
 /// Migration `n` stands at index `n - 1`. What is here never changes; what is new comes at the end.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8];
 
 const V1: &str = "
 CREATE TABLE meta (
@@ -216,6 +216,11 @@ CREATE TABLE secrets (
 ) STRICT, WITHOUT ROWID;
 
 ALTER TABLE executions ADD COLUMN secrets TEXT; -- JSON: names, and the versions that were given; NULL for none
+";
+
+/// The code that an execution starts in.
+const V8: &str = "
+ALTER TABLE executions ADD COLUMN code TEXT; -- JSON; NULL for none
 ";
 
 /// The version of a file; 0 of an empty one.

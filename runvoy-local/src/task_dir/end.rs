@@ -53,6 +53,7 @@ fn by_record(end: EndRecord) -> TaskExit {
         finished_at: time(end.finished_at_ms),
         log: Some(log),
         image_digest: None,
+        commit: end.commit,
         phases: end.phases,
     }
 }
@@ -84,6 +85,7 @@ pub(crate) fn lost(started_at: Timestamp, now: Timestamp) -> TaskExit {
         finished_at: now,
         log: None,
         image_digest: None,
+        commit: None,
         phases: Vec::new(),
     }
 }

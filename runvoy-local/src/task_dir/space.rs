@@ -18,7 +18,8 @@ pub(crate) async fn admit(root: &Path, least: u64) -> Result<(), ExecutorError> 
     })
 }
 
-fn free_percent(root: &Path) -> io::Result<u64> {
+/// How much of a disk is free.
+pub(crate) fn free_percent(root: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(root)?;
     Ok(disk.f_bavail.saturating_mul(100) / disk.f_blocks.max(1))
 }

@@ -12,7 +12,7 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
-use runvoy_task::GitWorkspace;
+use runvoy_task::{GitWorkspace, checkout};
 
 use self::address::Address;
 pub(super) use self::network::proxy_passwords;
@@ -37,19 +37,16 @@ pub(super) fn checkout(git: &GitWorkspace, root: &Path) -> Result<Ready, Fault> 
 
 /// A path below the repository's root.
 fn subdirectory(path: &str) -> Result<PathBuf, Fault> {
-    let out = || Fault::new(format!("git_path `{path}` leads out of the repository; name a directory in it"));
-    if path.starts_with('/') || path.contains('\0') {
-        return Err(out());
-    }
-    let names = path.split('/').filter(|name| !matches!(*name, "" | "."));
-    names.map(|name| if name == ".." { Err(out()) } else { Ok(name) }).collect()
+    let names = checkout::path_names(path).ok_or_else(|| {
+        Fault::new(format!("git_path `{path}` leads out of the repository; name a directory in it"))
+    })?;
+    Ok(names.into_iter().collect())
 }
 
 /// The directory that the command starts in. A link of the repository's may lead to it, but not out.
 fn enter(root: &Path, path: &Path) -> Result<PathBuf, Fault> {
-    let real = |path: &Path| path.canonicalize().map_err(|error| missing(path, &error.to_string()));
-    let root = real(root)?;
-    let found = real(&root.join(path))?;
+    let root = root.canonicalize().map_err(|error| Fault::writing("the repository", &error))?;
+    let found = root.join(path).canonicalize().map_err(|_| missing(path))?;
     if !found.starts_with(&root) || found.strip_prefix(&root).is_ok_and(|path| path.starts_with(".git")) {
         return Err(Fault::new(format!(
             "git_path `{}` leads out of the repository; name a directory in it",
@@ -57,25 +54,14 @@ fn enter(root: &Path, path: &Path) -> Result<PathBuf, Fault> {
         )));
     }
     if !found.is_dir() {
-        return Err(missing(path, "it is a file"));
+        return Err(missing(path));
     }
     Ok(found)
 }
 
-fn missing(path: &Path, why: &str) -> Fault {
-    Fault::new(format!("git_path `{}` is no directory of the repository ({why})", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_stays_in_the_repository() {
-        for path in ["/etc", "..", "a/../..", "a/../b", "../a", "a\0"] {
-            assert!(subdirectory(path).is_err(), "{path}");
-        }
-        assert_eq!(subdirectory("./a//b/").unwrap(), Path::new("a/b"));
-        assert_eq!(subdirectory("").unwrap(), Path::new(""));
-    }
+fn missing(path: &Path) -> Fault {
+    Fault::new(format!(
+        "git_path `{}` is no directory of the repository at this ref; name one that is",
+        path.display()
+    ))
 }

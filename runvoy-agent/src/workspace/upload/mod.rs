@@ -16,7 +16,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::GzDecoder;
-use runvoy_task::UploadWorkspace;
+use runvoy_task::{UploadWorkspace, links};
 use sha2::{Digest as _, Sha256};
 
 use self::entry::{Entry, Kind, each};
@@ -103,7 +103,7 @@ impl Unpacker {
                 return self.file(&name, (dirs, last), (*mode, *modified, entry.size), body);
             }
             Kind::Symlink(target) => {
-                if !inside::stays(dirs.len(), target) {
+                if !links::stay(dirs.len(), target) {
                     return Err(refused(&name, "a symbolic link that leads out of the workspace"));
                 }
                 self.place.symlink(dirs, last, target)

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::env_vars;
 use crate::error::{CliError, Kind};
 use crate::settings::{self, Settings, Sources};
+use crate::upload;
 
 /// The whole of `runvoy run`, over the server that holds the data directory, or one in this process.
 pub(super) async fn run(context: &Context, args: &LocalRunArgs, preset: Preset) -> Result<u8, CliError> {
@@ -25,7 +26,7 @@ pub(super) async fn run(context: &Context, args: &LocalRunArgs, preset: Preset) 
         Ok(dir) => {
             let (local, key) = start(&place, dir, preset).await?;
             let client = Client::in_process(local.router(), key);
-            let code = match prepare_image(&local, &client, &place, &settings).await {
+            let code = match ready(&local, &client, &place, &mut settings, context).await {
                 Ok(()) => execute(&client, &settings, context.printer).await,
                 Err(error) => Err(error),
             };
@@ -37,10 +38,27 @@ pub(super) async fn run(context: &Context, args: &LocalRunArgs, preset: Preset) 
             let endpoint = endpoint.ok_or_else(|| held_without_server(&place))?;
             nothing_is_ignored(args, &endpoint)?;
             let client = client_of_holder(endpoint).await?;
+            bring(&client, &mut settings, context).await?;
             execute(&client, &settings, context.printer).await
         }
         Err(error) => Err(unusable(error)),
     }
+}
+
+/// Has the image registered and the code uploaded.
+async fn ready(
+    local: &Local,
+    client: &Client,
+    place: &Place,
+    settings: &mut RunSettings,
+    context: &Context,
+) -> Result<(), CliError> {
+    prepare_image(local, client, place, settings).await?;
+    bring(client, settings, context).await
+}
+
+async fn bring(client: &Client, settings: &mut RunSettings, context: &Context) -> Result<(), CliError> {
+    upload::bring(client, settings.upload.as_ref(), &mut settings.request, context.printer).await
 }
 
 /// A server of this process alone. Its key is made for it and kept nowhere.

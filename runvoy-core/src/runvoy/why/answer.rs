@@ -113,6 +113,7 @@ pub(super) mod tests {
             log: None,
             lock: Some(lock),
             secrets: Vec::new(),
+            code: None,
         }
     }
 

@@ -51,7 +51,9 @@ pub(super) fn remedy(reason: Reason, record: &Execution) -> String {
         Reason::LogLimit => "send the command's output to a file, or make it say less".to_owned(),
         Reason::OomKilled => "give it more with `--memory`, or let it do less at once".to_owned(),
         Reason::WorkspaceFailed => {
-            format!("check repository, ref, path and the rights of the token; `runvoy logs {id}` has more")
+            let what = fault(record).and_then(|(_, remedy)| remedy);
+            let what = what.unwrap_or("check repository, ref, path and the rights of the token");
+            format!("{what}; `runvoy logs {id}` has more")
         }
         Reason::StartFailed => {
             "mend what the sentence names, then run it again: the command did not run".to_owned()
@@ -74,6 +76,16 @@ pub(super) fn remedy(reason: Reason, record: &Execution) -> String {
             format!("give it longer with `--max-wait`; `runvoy locks show {name}` shows who holds it")
         }
         Reason::Denied => "ask an admin: the policy, or whoever may run it, has changed since".to_owned(),
+    }
+}
+
+/// What an agent says of a workspace that it could not prepare: what happened, and after the last semicolon what to do
+/// about it, where it has something to advise.
+pub(super) fn fault(record: &Execution) -> Option<(&str, Option<&str>)> {
+    let said = record.status_detail.as_deref()?.lines().next().filter(|said| !said.is_empty())?;
+    match said.rsplit_once("; ") {
+        Some((what, remedy)) => Some((what, Some(remedy))),
+        None => Some((said, None)),
     }
 }
 
@@ -130,6 +142,26 @@ mod tests {
 
     use super::super::answer::tests::record;
     use super::*;
+
+    #[test]
+    fn a_workspace_that_failed_is_told_with_the_remedy_of_its_fault() {
+        let told = |detail: Option<&str>| {
+            let record = Execution { status_detail: detail.map(str::to_owned), ..record() };
+            remedy(Reason::WorkspaceFailed, &record)
+        };
+        let faults = [
+            (
+                "git.test refuses the token (401); check that it is valid",
+                "check that it is valid; `runvoy logs",
+            ),
+            ("a; b: the repository has no branch `x`; check git_ref", "check git_ref; `runvoy logs"),
+            ("it ended without an answer", "check repository, ref, path"),
+        ];
+        for (detail, want) in faults {
+            assert!(told(Some(detail)).starts_with(want), "{}", told(Some(detail)));
+        }
+        assert!(told(None).starts_with("check repository"));
+    }
 
     #[test]
     fn every_reason_has_a_meaning_and_a_remedy_of_its_own() {

@@ -143,7 +143,11 @@ fn usually(usual: Option<Usual>) -> String {
 fn ended(record: &Execution) -> String {
     let reason = record.status_reason.unwrap_or(Reason::Exited);
     let meaning = remedies::meaning(reason, record);
-    let detail = record.status_detail.as_deref().and_then(|detail| detail.lines().next());
+    let detail = match reason {
+        // Its remedy is told as such.
+        Reason::WorkspaceFailed => remedies::fault(record).map(|(what, _)| what),
+        _ => record.status_detail.as_deref().and_then(|detail| detail.lines().next()),
+    };
     match detail.filter(|detail| !detail.is_empty() && remedies::is_told_apart(reason)) {
         Some(detail) => format!("{meaning}: {detail}"),
         None => meaning,

@@ -2,7 +2,11 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::{Store, after_noon, created, keyed, new_execution, run_to_the_end, some_execution, some_request};
+use super::{
+    Store, after_noon, created, keyed, new_execution, run_to_the_end, some_checkout, some_execution,
+    some_request,
+};
+use crate::code::Code;
 use crate::execution::{Execution, LogSummary, Patch, StopOrder, TaskHandle};
 use crate::id::ExecutionId;
 use crate::port::{Created, Idempotency, LiveLimits, LiveScope, NewExecution, StoreError};
@@ -33,6 +37,7 @@ pub async fn a_created_record_reads_back(store: &Store) {
         task: Some(TaskHandle("handle/7".to_owned())),
         stop: Some(StopOrder { by: user, at: after_noon(3), grace: Some(5) }),
         log: Some(LogSummary { events: 1, bytes: 1 << 40, replacements: 0, hash: "blake3:00".to_owned() }),
+        code: Some(Code::Git(some_checkout())),
         ..some_execution()
     };
     let full = created(store, full).await;

@@ -3,9 +3,10 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::{
-    Store, after_noon, created, new_execution, run_to_the_end, some_email, some_execution, some_request,
-    success,
+    Store, after_noon, created, new_execution, run_to_the_end, some_checkout, some_email, some_execution,
+    some_request, success,
 };
+use crate::code::{Code, GitCode};
 use crate::execution::{Execution, LogSummary, Patch, StopOrder, TaskHandle};
 use crate::id::{ExecutionId, IdPrefix, RequestId};
 use crate::port::{Created, StoreError, Transition};
@@ -21,7 +22,8 @@ fn refused(record: &Execution) -> Transition {
 
 /// A step writes what its patch names, and answers the record that a reader then sees.
 pub async fn a_step_changes_what_the_patch_says(store: &Store) {
-    let mut record = created(store, some_execution()).await;
+    let code = Some(Code::Git(GitCode { commit: None, ..some_checkout() }));
+    let mut record = created(store, Execution { code, ..some_execution() }).await;
     let stop = StopOrder { by: some_email(), at: after_noon(5), grace: None };
     let log = LogSummary { events: 7, bytes: 70, replacements: 1, hash: "blake3:07".to_owned() };
     let patches = [
@@ -39,6 +41,7 @@ pub async fn a_step_changes_what_the_patch_says(store: &Store) {
             exit_code: Some(137),
             completed_at: Some(after_noon(9)),
             log: Some(log),
+            commit: Some("1".repeat(40)),
             ..Patch::to(Status::Stopped)
         },
     ];
