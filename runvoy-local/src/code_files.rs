@@ -118,7 +118,7 @@ impl Inner {
         Ok(Part { path, file, hasher: CodeHasher::default(), bytes: 0, looked_at: 0 })
     }
 
-    fn finish(&self, part: Part, digest: CodeDigest, now: Timestamp) -> Result<u64, CodeError> {
+    fn finish(&self, part: &Part, digest: CodeDigest, now: Timestamp) -> Result<u64, CodeError> {
         let found = part.hasher.clone().finish();
         if found != digest {
             return Err(CodeError::OtherBytes { wanted: digest, found });
@@ -212,7 +212,7 @@ impl CodeStore for CodeFiles {
                 part = self.blocking(move |store| part.write(store, &some)).await?;
             }
         }
-        self.blocking(move |store| store.finish(part.write(store, &pieces)?, digest, now)).await
+        self.blocking(move |store| store.finish(&part.write(store, &pieces)?, digest, now)).await
     }
 
     async fn remove_unused(&self, before: Timestamp) -> Result<Vec<CodeDigest>, StoreError> {

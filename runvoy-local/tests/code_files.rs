@@ -10,9 +10,14 @@ use std::path::Path;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
+use runvoy_core::clock::{Clock as _, SystemClock};
 use runvoy_core::code::{CodeDigest, CodeHasher};
 use runvoy_core::port::{CodeBody, CodeError, CodeStore as _};
 use runvoy_local::code_files::CodeFiles;
+
+fn now() -> Timestamp {
+    SystemClock.now()
+}
 
 fn digest(bytes: &[u8]) -> CodeDigest {
     let mut hasher = CodeHasher::default();
@@ -38,7 +43,7 @@ async fn an_archive_is_a_file_that_is_called_by_its_digest_and_nothing_else_is_t
     let bytes: Vec<u8> = (0..5_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
     let wanted = digest(&bytes);
     for _ in 0..2 {
-        store.put(wanted, body(&bytes), 5_000_000, Timestamp::now()).await.unwrap();
+        store.put(wanted, body(&bytes), 5_000_000, now()).await.unwrap();
         assert_eq!(names(&dir), [wanted.to_string()]);
     }
     let path = dir.join(wanted.to_string());
@@ -46,11 +51,10 @@ async fn an_archive_is_a_file_that_is_called_by_its_digest_and_nothing_else_is_t
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&dir), mode(&path)), (0o700, 0o444));
     for (other, limit) in [(digest(b"other"), 5_000_000), (digest(b"another"), 4_999_999)] {
-        store.put(other, body(&bytes), limit, Timestamp::now()).await.unwrap_err();
+        store.put(other, body(&bytes), limit, now()).await.unwrap_err();
         assert_eq!(names(&dir), [wanted.to_string()]);
     }
-    let half =
-        store.put(digest(b"x"), body(&bytes).chain(stream::pending()).boxed(), 5_000_000, Timestamp::now());
+    let half = store.put(digest(b"x"), body(&bytes).chain(stream::pending()).boxed(), 5_000_000, now());
     assert!(tokio::time::timeout(std::time::Duration::from_millis(50), half).await.is_err());
     assert_eq!(names(&dir), [wanted.to_string()], "whoever goes leaves nothing");
 }
@@ -60,7 +64,7 @@ async fn what_a_crash_left_unfinished_is_gone_at_the_next_start_and_the_rest_is_
     let dir = tempfile::tempdir().unwrap();
     let store = CodeFiles::open(dir.path(), 0).unwrap();
     let kept = digest(b"kept");
-    store.put(kept, body(b"kept"), 100, Timestamp::now()).await.unwrap();
+    store.put(kept, body(b"kept"), 100, now()).await.unwrap();
     drop(store);
     fs::write(dir.path().join(".part-7"), "half of an archive").unwrap();
     fs::write(dir.path().join("an admin's own.txt"), "notes").unwrap();
@@ -76,7 +80,7 @@ async fn what_a_crash_left_unfinished_is_gone_at_the_next_start_and_the_rest_is_
 async fn nothing_is_taken_where_the_disk_is_nearly_full() {
     let dir = tempfile::tempdir().unwrap();
     let store = CodeFiles::open(dir.path(), 101).unwrap();
-    let error = store.put(digest(b"x"), body(b"x"), 100, Timestamp::now()).await.unwrap_err();
+    let error = store.put(digest(b"x"), body(b"x"), 100, now()).await.unwrap_err();
     assert!(
         matches!(&error, CodeError::NoRoom { message } if message.contains("make room there")),
         "{error}"

@@ -416,8 +416,8 @@ async fn commands_may_be_somebody_elses() {
     assert!(refused.is_some_and(|error| error.to_string().contains("no-such-user")));
 }
 
-#[tokio::test]
-async fn uploaded_code_is_where_a_command_starts() {
+/// A directory with an archive of one file, and the workspace that it makes.
+fn uploaded() -> (TempDir, TaskWorkspace) {
     let code = TempDir::new().unwrap();
     fs::write(code.path().join("file"), "text\n").unwrap();
     let packed =
@@ -427,11 +427,16 @@ async fn uploaded_code_is_where_a_command_starts() {
     let digest = sha2::Sha256::digest(&archive);
     let sha256 = digest.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     fs::rename(code.path().join("archive"), code.path().join(&sha256)).unwrap();
+    (code, TaskWorkspace::Upload { sha256, size: archive.len() as u64 })
+}
 
+#[tokio::test]
+async fn uploaded_code_is_where_a_command_starts() {
+    let (code, workspace) = uploaded();
     let id = ExecutionId::random();
     let mut start = task(id, "cat file .env");
     start.request.env.insert("WHO".to_owned(), "me".to_owned());
-    start.workspace = Some(TaskWorkspace::Upload { sha256, size: archive.len() as u64 });
+    start.workspace = Some(workspace);
     let without = Processes::new();
     let refused = without.executor.start(&start).await.unwrap_err();
     assert!(matches!(refused, ExecutorError::Refused { .. }), "{refused}");
@@ -440,6 +445,29 @@ async fn uploaded_code_is_where_a_command_starts() {
     tasks.executor.start(&start).await.unwrap();
     assert_eq!(exit(&*tasks.executor, id).await.exit_code, Some(0));
     assert_eq!(log_of(&tasks.config.root, id).await.0, "text\nWHO=me\n");
+}
+
+#[tokio::test]
+async fn the_code_of_a_process_is_gone_once_it_has_ended_and_a_directory_without_code_stays() {
+    let (code, workspace) = uploaded();
+    let tasks = Processes::with(|config| config.code = Some(code.path().to_owned()));
+    let work = |id: ExecutionId| {
+        let id = id.to_string();
+        tasks.config.root.join(&id[..2]).join(&id).join(layout::WORK)
+    };
+    for (command, code) in [("mkdir -p a/b && : > a/b/c && chmod 500 a a/b", 0), ("exit 7", 7)] {
+        let id = ExecutionId::random();
+        let mut start = task(id, command);
+        start.workspace = Some(workspace.clone());
+        tasks.executor.start(&start).await.unwrap();
+        assert_eq!(exit(&*tasks.executor, id).await.exit_code, Some(code));
+        assert!(!work(id).exists());
+        assert_eq!(exit(&*tasks.executor, id).await.exit_code, Some(code), "it stays ended");
+    }
+    let plain = ExecutionId::random();
+    tasks.executor.start(&task(plain, ": > mine")).await.unwrap();
+    exit(&*tasks.executor, plain).await;
+    assert!(work(plain).join("mine").exists());
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ pub fn is_ref(name: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
-            && !std::path::Path::new(part).extension().is_some_and(|end| end == "lock")
+            && std::path::Path::new(part).extension().is_none_or(|end| end != "lock")
     };
     let is_plain = |byte: u8| byte > b' ' && byte != 0x7f && !b"~^:?*[\\".contains(&byte);
     (1..=REF_BYTES).contains(&name.len())

@@ -72,13 +72,17 @@ impl Failure {
                 let what = format!("`{}` changed while it was packed", shown(name));
                 CliError::new(Kind::TryLater, what).hint("try again")
             }
-            Self::Writing(error) if error.get_ref().is_some_and(|why| why.is::<TooMuch>()) => too_much(
+            Self::Writing(error) if is_too_much(&error) => too_much(
                 format!("the packed code has more than {}, which is the limit", bytes(limit)),
                 entries,
             ),
             Self::Writing(error) => unwritten(&error),
         }
     }
+}
+
+fn is_too_much(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<TooMuch>)
 }
 
 fn append(archive: &mut Builder<impl Write>, root: &Path, entry: &Entry) -> Result<(), Failure> {
@@ -181,7 +185,8 @@ fn unwritten(error: &io::Error) -> CliError {
     CliError::new(Kind::Config, what).hint("make room there, or set TMPDIR")
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -258,7 +263,9 @@ mod tests {
     fn the_same_files_make_the_same_archive() {
         let [one, other] = [(), ()].map(|()| tempfile::tempdir().unwrap());
         for (dir, order) in [(&one, ["b", "a/c"]), (&other, ["a/c", "b"])] {
-            order.iter().for_each(|name| write(dir.path(), name, name));
+            for name in order {
+                write(dir.path(), name, name);
+            }
             symlink("b", dir.path().join("link")).unwrap();
         }
         File::open(one.path().join("b")).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();

@@ -15,6 +15,7 @@ use crate::secrets::SecretValue;
 
 /// What an executor can do. The service refuses a request for what is missing before any effect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an answer of its own")]
 pub struct Capabilities {
     /// Whether commands run in images; where they do not, an image in a request is ignored.
     pub images: bool,

@@ -119,9 +119,9 @@ async fn a_token_goes_into_the_checkout_alone_and_is_a_use_of_its_secret() {
     assert_eq!(uses, [("forge", Some(1))]);
     assert!(!format!("{record:?}{:?}", bench.executions.request(id).await).contains("hunter22"));
     let events = bench.audit.read(0, usize::MAX).await.unwrap();
-    let used = events.iter().map(|event| event.event().unwrap()).find(|event| event.action == "use_secret");
-    let used = used.unwrap();
-    assert_eq!((used.kind, used.resource.as_str()), (AuditKind::Allowed, "secret:forge"));
+    let mut events = events.iter().map(|event| event.event().unwrap());
+    let event = events.find(|event| event.action == "use_secret").unwrap();
+    assert_eq!((event.kind, event.resource.as_str()), (AuditKind::Allowed, "secret:forge"));
 
     // Named in both places it is both.
     let both = RunRequest { secrets: vec!["forge".to_owned()], ..private() };

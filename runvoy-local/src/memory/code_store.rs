@@ -75,7 +75,9 @@ impl CodeStore for MemoryCodeStore {
         let mut archives = self.archives();
         let unused = archives.iter().filter(|(_, archive)| archive.used < before);
         let unused: Vec<_> = unused.map(|(digest, _)| *digest).collect();
-        unused.iter().for_each(|digest| _ = archives.remove(digest));
+        for digest in &unused {
+            archives.remove(digest);
+        }
         Ok(unused)
     }
 }

@@ -1,6 +1,7 @@
 //! Commands as processes of this machine, each supervised by an agent that outlives the server.
 
 mod describe;
+mod leftovers;
 mod processes;
 mod start;
 mod stop;
@@ -164,9 +165,11 @@ impl Shared {
     fn describe(&self, id: ExecutionId) -> TaskState {
         let known =
             Known { boot_id: &self.boot_id, has_child: self.children.contains(id), now: self.clock.now() };
-        let state = describe::describe(&execution_dir(&self.root, id), id, &known);
+        let dir = execution_dir(&self.root, id);
+        let state = describe::describe(&dir, id, &known);
         if matches!(state, TaskState::Exited(_) | TaskState::Gone) {
             self.stops.forget(id);
+            leftovers::remove(&dir, id);
         }
         state
     }

@@ -14,8 +14,8 @@ use runvoy_task::{GitWorkspace, TaskSpec, UploadWorkspace, Workspace, layout};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
-use super::Shared;
 use super::processes::ID_VARIABLE;
+use super::{Shared, leftovers};
 use crate::task_dir::layout::{GRACE, create, make};
 use crate::task_dir::note::Note;
 use crate::task_dir::spec::encode;
@@ -49,6 +49,7 @@ pub(super) async fn prepare(
 ) -> Result<Option<Prepared>, ExecutorError> {
     let (shared, id, grace) = (Arc::clone(shared), task.id, millis(task.request.grace));
     let wants_image = task.request.container.image.is_some();
+    let has_code = task.workspace.is_some();
     let prepared = blocking(move || {
         let dir = create(&shared.root, id, shared.dir_mode())?;
         // What a container was told is decided, and its directory is the command's.
@@ -57,6 +58,9 @@ pub(super) async fn prepare(
         }
         if wants_image {
             return Ok(Err(for_containers()));
+        }
+        if has_code {
+            leftovers::expect(&dir)?;
         }
         let work = dir.join(layout::WORK);
         make(&work, 0o700)?;
