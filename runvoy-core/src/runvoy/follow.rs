@@ -1,8 +1,11 @@
+#[cfg(feature = "http")]
 use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
+#[cfg(feature = "http")]
+use tokio::time::sleep;
 
 use super::changes::Subscription;
 use super::{Caller, Error, LogStart, Runvoy, SharedPage, Waiting};
@@ -132,6 +135,7 @@ impl Follow {
     /// Resolves once there is to be no more telling, whatever is left: with the error of [`next`](Self::next) when the
     /// reader's key is worthless, as soon as that would say it, and without one when the service drains. For whoever takes
     /// long to pass on what was told. Cancel-safe.
+    #[cfg(feature = "http")]
     pub(crate) async fn cut_off(&mut self) -> Result<(), Error> {
         let (draining, poll) = (self.runvoy.draining(), self.runvoy.inner.config.poll);
         let mut draining = pin!(draining);

@@ -138,6 +138,7 @@ impl Runvoy {
     }
 
     /// The record that a prefix names.
+    #[cfg(feature = "http")]
     pub(crate) async fn resolve(&self, prefix: &IdPrefix) -> Result<Execution, Error> {
         the_only(self.candidates(prefix).await?, prefix)
     }
