@@ -33,10 +33,10 @@ mod both;
 mod executors;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod guest;
-#[cfg(all(feature = "server", feature = "sqlite"))]
-mod key_files;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod image_offer;
+#[cfg(all(feature = "server", feature = "sqlite"))]
+mod key_files;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 mod local;
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
