@@ -178,11 +178,12 @@ impl<'a> Scan<'a> {
                     continue;
                 }
                 Found::Broken { skip } => {
-                    self.damaged |= skip.is_some();
                     if let Some(place) = self.behind(window, offset, skip)? {
-                        (self.damaged, offset) = (true, place);
+                        self.damaged |= place != offset;
+                        offset = place;
                         continue;
                     }
+                    self.damaged |= skip.is_some();
                 }
                 Found::End => {}
             }
@@ -222,7 +223,8 @@ impl<'a> Scan<'a> {
         true
     }
 
-    /// The next place in the segment where a sound block begins that was not passed yet.
+    /// The next place in the segment where a sound block begins that was not passed yet: where it was found broken, if it
+    /// was only not written to its end yet.
     ///
     /// Only places that the block itself or the index names: bytes that look like a block elsewhere may be the
     /// command's own.
@@ -230,9 +232,60 @@ impl<'a> Scan<'a> {
         let places = window.segment().places_after(offset)?;
         for place in skip.map(|length| offset + length).into_iter().chain(places) {
             if matches!(window.at(place)?, Found::Block(header, _) if header.next() > self.seen) {
-                return Ok(Some(place));
+                // This one was written later: what stands before it is whole by now, if it ever was to be.
+                window.refresh();
+                let is_whole = matches!(window.at(offset)?, Found::Block(..));
+                return Ok(Some(if is_whole { offset } else { place }));
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::io::Write as _;
+    use std::path::Path;
+
+    use runvoy_core::id::ExecutionId;
+    use runvoy_task::block::{Stream, Tail, encode};
+    use runvoy_task::layout;
+
+    use super::super::cache::Cache;
+    use super::*;
+    use crate::task_dir::layout::execution_dir;
+
+    fn block(first: u64, line: &[u8]) -> Vec<u8> {
+        let (stream, tail) = (Stream::Stdout, Tail::Newline);
+        let mut block = Vec::new();
+        encode(&Header { len: 0, events: 1, first, time_ms: 1, stream, tail }, line, &mut block);
+        block
+    }
+
+    fn append(log: &Path, extension: &str, bytes: &[u8]) {
+        let path = log.join(layout::segment_name(0, extension));
+        OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(bytes).unwrap();
+    }
+
+    /// A writer that is quicker than its reader, who saw the beginning of a block and then what follows it.
+    #[test]
+    fn a_block_that_was_being_written_is_no_gap_though_others_follow_it() {
+        let root = tempfile::tempdir().unwrap();
+        let id = ExecutionId::from_u128(7);
+        let dir = execution_dir(root.path(), id).join(layout::LOG);
+        fs::create_dir_all(&dir).unwrap();
+        let (first, second) = (block(0, b"one\n"), block(1, b"two\n"));
+        append(&dir, layout::SEGMENT_EXTENSION, &first[..first.len() - 2]);
+        let log = Cache::new(root.path().to_owned()).log(id);
+        let scan = Scan::new(&log, 0, PageBuilder::new(ReadLimit { events: 9, bytes: 99 })).unwrap();
+        let mut window = Window::new(log.segment(0).unwrap());
+        assert!(matches!(window.at(0).unwrap(), Found::Broken { skip: None }));
+
+        append(&dir, layout::SEGMENT_EXTENSION, &[&first[first.len() - 2..], &second].concat());
+        let entry = [1_u64.to_le_bytes(), (first.len() as u64).to_le_bytes()].concat();
+        append(&dir, layout::INDEX_EXTENSION, &entry);
+        assert_eq!(scan.behind(&mut window, 0, None).unwrap(), Some(0));
+        assert!(matches!(window.at(0).unwrap(), Found::Block(header, _) if header.first == 0));
     }
 }
