@@ -28,7 +28,7 @@ pub(crate) fn failure(error: &clap::Error, args: impl Iterator<Item = OsString>)
 }
 
 /// Commands that are promised and missing.
-const TO_COME: [&str; 4] = ["images", "infra", "secrets", "share"];
+const TO_COME: [&str; 3] = ["infra", "secrets", "share"];
 
 fn unknown_command(error: &clap::Error, name: &str, args: impl Iterator<Item = OsString>) -> CliError {
     // What follows it is nobody's.

@@ -93,6 +93,7 @@ fn said(body: &ErrorBody) -> String {
 fn what_there_is(path: &str) -> &'static str {
     match path.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default() {
         "executions" => "`runvoy list` shows what there is",
+        "images" => "`runvoy images list` shows what there is",
         "users" => "`runvoy users list` shows who there is",
         "locks" => "`runvoy locks list` shows those that are held",
         "claim" => "ask an admin for another claim token",
@@ -213,6 +214,7 @@ mod tests {
             ("/executions?limit=1", "`runvoy list`"),
             ("/users/revoke", "`runvoy users list`"),
             ("/locks/infra%2Fprod", "`runvoy locks list`"),
+            ("/images/tool%3A1", "`runvoy images list`"),
             ("/claim/x", "another claim token"),
             ("/novelty", "`runvoy health`"),
         ];
