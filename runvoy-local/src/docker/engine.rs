@@ -53,7 +53,7 @@ type Answer<T> = Result<T, EngineError>;
 impl Engine {
     /// The engine at `unix://…` or `tcp://…`, whether it answers or not.
     pub(super) fn new(host: &str) -> Answer<Self> {
-        if !["unix://", "tcp://", "http://"].iter().any(|scheme| host.starts_with(scheme)) {
+        if !["unix://", "tcp://"].iter().any(|scheme| host.starts_with(scheme)) {
             return Err(EngineError::Address(host.to_owned()));
         }
         Ok(Self { agreed: Arc::default(), host: host.to_owned() })
@@ -212,14 +212,18 @@ impl Engine {
         within(&self.host, QUICK, self.docker().await?.list_containers(Some(options))).await
     }
 
-    /// Ends of containers with a label, from now on.
-    pub(super) fn deaths(&self, label: String) -> BoxStream<'static, Answer<EventMessage>> {
+    /// Ends of containers with a label, since a time of the engine's own clock.
+    pub(super) fn deaths(
+        &self,
+        label: String,
+        since: Option<String>,
+    ) -> BoxStream<'static, Answer<EventMessage>> {
         let filters = HashMap::from([
             ("type".to_owned(), vec!["container".to_owned()]),
             ("event".to_owned(), vec!["die".to_owned(), "destroy".to_owned()]),
             ("label".to_owned(), vec![label]),
         ]);
-        let options = EventsOptions { filters: Some(filters), ..EventsOptions::default() };
+        let options = EventsOptions { since, filters: Some(filters), ..EventsOptions::default() };
         self.told(move |docker| docker.events(Some(options)))
     }
 

@@ -15,7 +15,7 @@ use super::engine::Life;
 use super::error::EngineError;
 use super::image::Image;
 use super::pull::{self, Wanted};
-use super::refusal::{Step, Trouble, trouble};
+use super::refusal::{Step, Trouble, error_chain, trouble};
 use super::{Shared, container, hand_over};
 use crate::task_dir::files as task_files;
 use crate::task_dir::follow::Follower;
@@ -141,7 +141,7 @@ async fn discard(shared: &Shared, id: ExecutionId, dir: &Path) -> Result<(), Tro
         Err(error) => return Err(files(dir, &error)),
     }
     let removed = shared.engine.remove(&container::name(id)).await;
-    removed.map_err(|error| Trouble::Silent(error.to_string()))
+    removed.map_err(|error| Trouble::Silent(error_chain(&error)))
 }
 
 fn files(dir: &Path, error: &io::Error) -> Trouble {
