@@ -113,7 +113,7 @@ impl SqliteStores {
         self.audit.clone()
     }
 
-    /// The last three in one step.
+    /// The audit log, the records and free locks in one step.
     pub fn intake(&self) -> Arc<dyn Intake> {
         self.intake.clone()
     }
