@@ -44,9 +44,12 @@ pub(super) enum Life {
     Created,
     /// It runs, or is about to.
     Running,
-    /// It does not run, and never will again by itself.
-    Over,
+    /// It does not run, and never will again by itself. With what it exited with, where the engine says so.
+    Over(Option<i64>),
 }
+
+/// What an engine says of a container that ended while it was away itself and could not tell how.
+const UNKNOWN_EXIT: i64 = 255;
 
 type Answer<T> = Result<T, EngineError>;
 
@@ -190,13 +193,14 @@ impl Engine {
     pub(super) async fn container(&self, name: &str) -> Answer<Option<(String, Life)>> {
         let inspected = self.docker().await?.inspect_container(name, None::<InspectContainerOptions>);
         let Some(container) = found(within(&self.host, QUICK, inspected).await)? else { return Ok(None) };
-        let life = match container.state.and_then(|state| state.status) {
+        let state = container.state.unwrap_or_default();
+        let life = match state.status {
             Some(ContainerStateStatusEnum::CREATED) => Life::Created,
             Some(
                 ContainerStateStatusEnum::EXITED
                 | ContainerStateStatusEnum::DEAD
                 | ContainerStateStatusEnum::REMOVING,
-            ) => Life::Over,
+            ) => Life::Over(state.exit_code.filter(|code| *code != UNKNOWN_EXIT)),
             _ => Life::Running,
         };
         Ok(Some((container.id.unwrap_or_default(), life)))

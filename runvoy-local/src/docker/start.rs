@@ -162,7 +162,7 @@ async fn made(shared: &Shared, task: &StartTask, image: &Image, dir: &Path) -> R
     }
     match shared.engine.container(&name).await.map_err(in_words)? {
         Some((container, Life::Created | Life::Running)) => Ok(container),
-        Some((_, Life::Over)) | None => {
+        Some((_, Life::Over(_))) | None => {
             // It was told nothing, and nothing of it can run any more.
             shared.engine.remove(&name).await.map_err(in_words)?;
             shared.engine.create(&name, platform, body()).await.map_err(in_words)
@@ -202,7 +202,7 @@ async fn watch(shared: &Shared, task: &StartTask, dir: &Path, is_told: &Notify) 
     let died = async {
         loop {
             tokio::time::sleep(WATCH).await;
-            if matches!(shared.engine.life(&name).await, Ok(None | Some(Life::Over))) {
+            if matches!(shared.engine.life(&name).await, Ok(None | Some(Life::Over(_)))) {
                 return died(dir).await;
             }
         }
