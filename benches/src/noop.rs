@@ -60,17 +60,7 @@ impl Executor for Tasks {
     async fn start(&self, task: &StartTask) -> Result<Option<TaskHandle>, ExecutorError> {
         if self.runs_true && task.request.command == CommandLine::Shell("true".to_owned()) {
             let now = SystemClock.now();
-            let exit = TaskExit {
-                exit_code: Some(0),
-                reason: EndReason::Exited,
-                message: None,
-                started_at: now,
-                finished_at: now,
-                log: None,
-                image_digest: None,
-                commit: None,
-                phases: Vec::new(),
-            };
+            let exit = TaskExit::new(Some(0), EndReason::Exited, now, now);
             // Nobody listens where nothing is to be heard.
             let _ = self.ended.send(TaskEvent { id: task.id, state: TaskState::Exited(Box::new(exit)) });
         }

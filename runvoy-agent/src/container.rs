@@ -2,7 +2,7 @@
 //!
 //! Nobody could answer for it: when it dies, the kernel kills all that is in the container, and the engine tells.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -75,6 +75,5 @@ fn take_spec(dir: &Path, signals: &Signals) -> Result<Vec<u8>, AgentError> {
         .map_err(AgentError::io("opening the pipe of the spec"))?;
     let bytes = read_spec(pipe.as_fd(), signals)?;
     fs::remove_file(&path).map_err(AgentError::io("removing the pipe of the spec"))?;
-    drop(File::from(pipe));
     Ok(bytes)
 }

@@ -314,7 +314,7 @@ pub struct StartRequest {
     pub timeout: Duration,
     /// Between the stop signal and `SIGKILL`.
     pub grace: Duration,
-    /// The stop signal; the image's own if absent, `TERM` where that names none.
+    /// The stop signal that was asked for; that of [`Container`] if absent, then the image's own, then `TERM`.
     pub stop_signal: Option<StopSignal>,
     /// What the task runs in, where the executor has images.
     #[serde(default)]
@@ -341,6 +341,8 @@ pub struct Container {
     pub platform: Option<String>,
     /// Who the command runs as: `NAME|UID[:GROUP|GID]`, in the image's own account files.
     pub user: Option<String>,
+    /// The signal that asks it to stop.
+    pub stop_signal: Option<StopSignal>,
     /// The executor's name of a network.
     pub network: Option<String>,
     /// Whether nothing but the workspace and what the image declares can be written to.

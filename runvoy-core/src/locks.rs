@@ -98,6 +98,14 @@ pub enum LockCommand {
     },
 }
 
+impl LockCommand {
+    /// To hold it if it is free, and not to wait else.
+    pub fn if_free(record: &Execution) -> Self {
+        let (execution, user) = (record.id, record.created_by.clone());
+        Self::Acquire { execution, user, when_held: WhenHeld::Fail, max_depth: 0 }
+    }
+}
+
 /// What a lock answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LockAnswer {
@@ -180,14 +188,10 @@ pub fn step(lock: &mut LockDocument, command: &LockCommand, now: Timestamp) -> L
 /// `None` where the lock is not free, and where the execution wants none or is not QUEUED.
 pub fn grant_if_free(mut lock: LockDocument, record: &Execution) -> Option<(LockDocument, Execution)> {
     let wanted = record.lock.as_ref()?;
-    let command = LockCommand::Acquire {
-        execution: record.id,
-        user: record.created_by.clone(),
-        when_held: WhenHeld::Fail,
-        max_depth: 0,
-    };
     let now = record.created_at;
-    let LockAnswer::Granted(holder) = step(&mut lock, &command, now) else { return None };
+    let LockAnswer::Granted(holder) = step(&mut lock, &LockCommand::if_free(record), now) else {
+        return None;
+    };
     let mut record = record.clone();
     record.apply(&Patch::granted(wanted, &holder, now)).ok()?;
     Some((lock, record))

@@ -1,6 +1,6 @@
 //! The image that an empty registry begins with.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::path::Path;
 use runvoy_core::id::Email;
 
 use crate::local::{Local, LocalError, failed};
-use crate::task_dir::unblocked;
+use crate::task_dir::{layout::sync, unblocked};
 
 /// There once the registry of images was given one to begin with.
 const OFFERED: &str = "image.offered";
@@ -35,5 +35,5 @@ impl Local {
 /// Remembers that one was.
 fn note(dir: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join(OFFERED))?;
-    File::open(dir)?.sync_all()
+    sync(dir)
 }

@@ -22,6 +22,9 @@ pub mod log_files;
 #[cfg(feature = "process")]
 pub mod process;
 
+#[cfg(any(feature = "docker", feature = "memory", feature = "process"))]
+mod news;
+
 #[cfg(feature = "server")]
 mod data_dir;
 #[cfg(feature = "server")]

@@ -93,6 +93,7 @@ fn said(body: &ErrorBody) -> String {
 fn what_there_is(path: &str) -> &'static str {
     match path.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default() {
         "executions" => "`runvoy list` shows what there is",
+        "images" => "`runvoy images list` shows what there is",
         "users" => "`runvoy users list` shows who there is",
         "secrets" => "`runvoy secrets list` shows those that you may read",
         "locks" => "`runvoy locks list` shows those that are held",
@@ -228,6 +229,7 @@ mod tests {
             ("/executions?limit=1", "`runvoy list`"),
             ("/users/revoke", "`runvoy users list`"),
             ("/locks/infra%2Fprod", "`runvoy locks list`"),
+            ("/images/tool%3A1", "`runvoy images list`"),
             ("/claim/x", "another claim token"),
             ("/novelty", "`runvoy health`"),
         ];

@@ -9,10 +9,11 @@ use runvoy_core::api::{
 use super::Context;
 use crate::args::{
     ImagesCommand, ImagesListArgs, ImagesRegisterArgs, ImagesShowArgs, ImagesUnregisterArgs,
-    ImagesUpdateArgs, MannerArgs,
+    ImagesUpdateArgs, MannerArgs, OutputArgs,
 };
+use crate::client::Document;
 use crate::error::CliError;
-use crate::{exit, table};
+use crate::{exit, table, time};
 
 /// The command.
 pub(crate) async fn images(context: &Context, command: &ImagesCommand) -> Result<u8, CliError> {
@@ -86,17 +87,20 @@ fn limit(value: u64, unit: &str) -> String {
 
 async fn show(context: &Context, args: &ImagesShowArgs) -> Result<u8, CliError> {
     let answer = context.client()?.get::<ImageData>(&path(&args.image)).await?;
-    if args.output.json() {
-        context.printer.data(&answer.json())?;
+    print(context, args.output, &answer)
+}
+
+fn print(context: &Context, output: OutputArgs, image: &Document<ImageData>) -> Result<u8, CliError> {
+    if output.json() {
+        context.printer.data(&image.json())?;
     } else {
-        context.printer.data(fields(&answer.value).as_bytes())?;
+        context.printer.data(fields(&image.value).as_bytes())?;
     }
     Ok(exit::OK)
 }
 
 fn fields(image: &ImageData) -> String {
     let owners: Vec<_> = image.owned_by.iter().map(ToString::to_string).collect();
-    let some = |text: &Option<String>| text.clone();
     table::fields(&[
         ("id", Some(image.image_id.to_string())),
         ("image", Some(image.image.clone())),
@@ -104,27 +108,22 @@ fn fields(image: &ImageData) -> String {
         ("cpu", Some(limit(image.cpu, ""))),
         ("memory", Some(limit(image.memory, " MiB"))),
         ("platform", Some(image.runtime_platform.clone())),
-        ("user", some(&image.user)),
-        ("stop signal", some(&image.stop_signal)),
+        ("user", image.user.clone()),
+        ("stop signal", image.stop_signal.clone()),
         ("networks", (!image.networks.is_empty()).then(|| image.networks.join(", "))),
         ("root file system", image.read_only.then(|| "read-only".to_owned())),
-        ("task role", some(&image.task_role_name)),
-        ("task execution role", some(&image.task_execution_role_name)),
+        ("task role", image.task_role_name.clone()),
+        ("task execution role", image.task_execution_role_name.clone()),
         ("registered by", Some(image.created_by.to_string())),
         ("owners", Some(owners.join(", "))),
-        ("registered at", Some(image.created_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())),
+        ("registered at", Some(time::shown(image.created_at))),
     ])
 }
 
 async fn update(context: &Context, args: &ImagesUpdateArgs) -> Result<u8, CliError> {
     let request = ChangeImageRequest { is_default: args.set_default, manner: manner(&args.manner) };
     let answer = context.client()?.put::<ImageData>(&path(&args.id), &request).await?;
-    if args.output.json() {
-        context.printer.data(&answer.json())?;
-    } else {
-        context.printer.data(fields(&answer.value).as_bytes())?;
-    }
-    Ok(exit::OK)
+    print(context, args.output, &answer)
 }
 
 async fn unregister(context: &Context, args: &ImagesUnregisterArgs) -> Result<u8, CliError> {

@@ -218,10 +218,10 @@ pub(super) fn settle(start: &mut StartRequest, image: &Image, network: Option<St
         memory: start.container.memory.or_else(|| limit(*memory)),
         platform: platform.as_ref().map(ToString::to_string),
         user: user.clone(),
+        stop_signal: stop_signal.clone(),
         network: network.or_else(|| networks.first().cloned()),
         read_only: *read_only,
     };
-    start.stop_signal = start.stop_signal.take().or_else(|| stop_signal.clone());
     start.asked.image = Some(image.image.clone());
     start.asked.image_owners.clone_from(&image.owned_by);
 }

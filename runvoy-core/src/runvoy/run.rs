@@ -101,7 +101,8 @@ impl Runvoy {
     }
 
     async fn begin(self, decided: Vec<AuditEvent>, new: NewExecution) -> Result<Execution, Error> {
-        let (asked, request) = (new.record.clone(), new.request.clone());
+        let asked = (new.record.created_by_request_id, new.record.created_by.clone());
+        let (id, request) = (new.record.id, new.request.clone());
         match self.inner.intake.take_in(decided, new).await {
             Ok(Taken::New(record)) if record.status == Status::Queued => {
                 self.take_or_wait(&record, Some(Box::new(request))).await
@@ -111,7 +112,7 @@ impl Runvoy {
                 Ok(self.after_start(record).await)
             }
             Ok(Taken::Existing(known)) => {
-                self.record_repetition(&asked, &known).await?;
+                self.record_repetition(asked, id, known.id).await?;
                 self.finish_start(*known).await
             }
             Ok(Taken::TooMany { scope, limit }) => Err(Error::TooManyLive { scope, limit }),

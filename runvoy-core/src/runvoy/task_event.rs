@@ -11,15 +11,16 @@ use crate::state::{Reason, Status};
 impl Runvoy {
     /// Takes news of a task. Repeated, late and reordered news do no harm; neither do those of unknown executions.
     pub async fn on_task_event(&self, event: &TaskEvent) -> Result<(), Error> {
+        if event.state == TaskState::Pending {
+            // Its progress is not in the record: whoever follows looks again.
+            self.inner.changes.wake(event.id);
+            return Ok(());
+        }
         let store = Error::store("the execution store");
         let Some(record) = self.inner.executions.get(event.id).await.map_err(store)? else {
             tracing::warn!(execution.id = %event.id, "news of a task without a record");
             return Ok(());
         };
-        if event.state == TaskState::Pending {
-            // Its progress is not in the record: whoever follows looks again.
-            self.inner.changes.wake(event.id);
-        }
         self.settle(&record, &event.state).await.map(|_| ())
     }
 
@@ -72,11 +73,7 @@ impl Runvoy {
     }
 
     async fn settle_exit(&self, record: &Execution, exit: &TaskExit) -> Result<Execution, Error> {
-        let claimed = Patch {
-            started_at: Some(exit.started_at),
-            image_digest: exit.image_digest.clone(),
-            ..Patch::default()
-        };
+        let claimed = Patch { started_at: Some(exit.started_at), ..Patch::default() };
         let record = self.note_claim(record, claimed).await?;
         if record.status.is_terminal() {
             // The same news, told at the same time by somebody else.

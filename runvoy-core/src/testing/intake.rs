@@ -179,12 +179,7 @@ pub async fn a_free_lock_is_granted_with_the_record_or_not_at_all(stores: &Share
     assert_agrees(stores, &record, holder.as_ref()).await;
     assert_eq!(stores.executions.request(record.id).await.unwrap(), Some(new.request));
     // Asked again, it holds it under the same token.
-    let command = LockCommand::Acquire {
-        execution: record.id,
-        user: record.created_by.clone(),
-        when_held: WhenHeld::Fail,
-        max_depth: 0,
-    };
+    let command = LockCommand::if_free(&record);
     let answer =
         stores.locks.command(&"prod/web".parse().unwrap(), command, record.created_at).await.unwrap();
     let LockAnswer::Granted(again) = answer else { panic!("it was free: {answer:?}") };
@@ -197,12 +192,7 @@ pub async fn a_free_lock_is_granted_with_the_record_or_not_at_all(stores: &Share
 pub async fn a_lock_that_is_held_stays_as_it_is(stores: &Shared) {
     let (first, second) = (wanting("db"), wanting("db"));
     take_in(stores, &first).await.unwrap();
-    let command = LockCommand::Acquire {
-        execution: first.record.id,
-        user: first.record.created_by.clone(),
-        when_held: WhenHeld::Fail,
-        max_depth: 0,
-    };
+    let command = LockCommand::if_free(&first.record);
     stores.locks.command(&"db".parse().unwrap(), command, first.record.created_at).await.unwrap();
     let before = lock(stores, "db").await;
     assert_eq!(take_in(stores, &second).await.unwrap(), Taken::New(Box::new(second.record.clone())));

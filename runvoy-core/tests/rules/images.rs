@@ -9,6 +9,7 @@ use runvoy_core::port::{ExecutionStore as _, Phase, Progress, Refusal, Refused, 
 use runvoy_core::state::{Reason, Status};
 use runvoy_core::{Error, FollowItem, LogStart};
 
+use super::locks::locked;
 use super::service::Bench;
 
 fn request() -> RunRequest {
@@ -96,11 +97,11 @@ async fn what_is_registered_of_an_image_counts_unless_the_run_says_otherwise() {
         memory: Some(512),
         platform: Some("linux/arm64".to_owned()),
         user: Some("app".to_owned()),
+        stop_signal: Some("QUIT".parse().unwrap()),
         network: Some("build".to_owned()),
         read_only: true,
     };
-    assert_eq!(plain.container, expected);
-    assert_eq!(plain.stop_signal.unwrap().as_str(), "QUIT");
+    assert_eq!((plain.container, plain.stop_signal), (expected, None));
     let own = RunRequest {
         cpu: Some(1024),
         memory: Some(64),
@@ -234,10 +235,8 @@ async fn progress_is_told_to_who_follows_and_the_digest_is_kept() {
 #[tokio::test]
 async fn a_refused_start_holds_its_lock_no_longer() {
     let bench = Bench::new().await;
-    let with_lock =
-        || RunRequest { lock: Some("prod".to_owned()), on_lock_held: Some("queue".to_owned()), ..request() };
-    let first = bench.runvoy.run(&bench.caller, with_lock(), None).await.unwrap();
-    let second = bench.runvoy.run(&bench.caller, with_lock(), None).await.unwrap();
+    let first = bench.runvoy.run(&bench.caller, locked("queue"), None).await.unwrap();
+    let second = bench.runvoy.run(&bench.caller, locked("queue"), None).await.unwrap();
     assert_eq!((first.status, second.status), (Status::Starting, Status::Queued));
     let refusal = Refusal { of: Refused::Image, message: "there is no such image".to_owned() };
     let event = TaskEvent { id: first.id, state: TaskState::Refused(Box::new(refusal)) };
@@ -249,10 +248,8 @@ async fn a_refused_start_holds_its_lock_no_longer() {
 #[tokio::test]
 async fn what_was_accepted_before_there_were_images_runs_in_the_default_one() {
     let bench = Bench::new().await;
-    let with_lock =
-        || RunRequest { lock: Some("prod".to_owned()), on_lock_held: Some("queue".to_owned()), ..request() };
-    let first = bench.runvoy.run(&bench.caller, with_lock(), None).await.unwrap();
-    let second = bench.runvoy.run(&bench.caller, with_lock(), None).await.unwrap();
+    let first = bench.runvoy.run(&bench.caller, locked("queue"), None).await.unwrap();
+    let second = bench.runvoy.run(&bench.caller, locked("queue"), None).await.unwrap();
     bench.world.never(first.id);
     bench.world.set_images();
     bench.runvoy.register_image(&bench.caller, &register("debian:12")).await.unwrap();

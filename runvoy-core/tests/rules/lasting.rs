@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use runvoy_core::Runvoy;
 use runvoy_core::execution::Patch;
-use runvoy_core::locks::{LockAnswer, LockCommand, WhenHeld};
+use runvoy_core::locks::{LockAnswer, LockCommand};
 use runvoy_core::port::*;
 use runvoy_core::state::Status;
 use runvoy_core::testing::ManualClock;
@@ -79,10 +79,8 @@ impl Intake for Together {
         let taken = self.apart.take_in(events, new).await?;
         let Taken::New(record) = &taken else { return Ok(taken) };
         let Some(wanted) = &record.lock else { return Ok(taken) };
-        let (user, now) = (record.created_by.clone(), record.created_at);
-        let command =
-            LockCommand::Acquire { execution: record.id, user, when_held: WhenHeld::Fail, max_depth: 0 };
-        let answer = self.locks.command(&wanted.name, command, now).await;
+        let now = record.created_at;
+        let answer = self.locks.command(&wanted.name, LockCommand::if_free(record), now).await;
         let LockAnswer::Granted(holder) = answer.map_err(IntakeError::Executions)? else { return Ok(taken) };
         let patch = Patch::granted(wanted, &holder, now);
         let begun = self.executions.transition(record.id, &[Status::Queued], &patch).await;

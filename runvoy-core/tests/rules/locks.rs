@@ -200,14 +200,15 @@ async fn whoever_waited_runs_in_its_image_as_that_is_registered_then() {
     let waiter = line.wait("tool:1", None).await;
     line.change(MannerRequest {
         user: Some("app".to_owned()),
+        stop_signal: Some("QUIT".to_owned()),
         networks: Some(vec!["none".to_owned()]),
         read_only: Some(true),
-        ..MannerRequest::default()
     })
     .await;
     assert_eq!(line.after(&waiter).await.status, Status::Starting);
     let container = line.container(&waiter);
     assert_eq!((container.user.as_deref(), container.network.as_deref()), (Some("app"), Some("none")));
+    assert_eq!(container.stop_signal.unwrap().as_str(), "QUIT");
     assert!(container.read_only);
 }
 

@@ -197,17 +197,7 @@ async fn a_command_that_was_claimed_and_left_nothing_is_lost_at_once() {
     let holder = bench.runvoy.run(&bench.caller, locked("fail"), None).await.unwrap().id;
     let waiter = bench.runvoy.run(&bench.caller, locked("queue"), None).await.unwrap().id;
     let now = bench.clock.now();
-    let exit = TaskExit {
-        exit_code: None,
-        reason: EndReason::Lost,
-        message: None,
-        started_at: now,
-        finished_at: now,
-        log: None,
-        image_digest: None,
-        commit: None,
-        phases: Vec::new(),
-    };
+    let exit = TaskExit::new(None, EndReason::Lost, now, now);
     // Nobody had heard of the claim.
     let news = TaskEvent { id: holder, state: TaskState::Exited(Box::new(exit)) };
     bench.runvoy.on_task_event(&news).await.unwrap();
@@ -269,17 +259,7 @@ async fn every_end_of_a_task_has_its_status() {
         let bench = Bench::new().await;
         let id = bench.run().await.id;
         let now = bench.clock.now();
-        let exit = TaskExit {
-            exit_code,
-            reason,
-            message: None,
-            started_at: now,
-            finished_at: now,
-            log: None,
-            image_digest: None,
-            commit: None,
-            phases: Vec::new(),
-        };
+        let exit = TaskExit::new(exit_code, reason, now, now);
         let state = TaskState::Exited(Box::new(exit));
         let event = TaskEvent { id, state };
         // Twice: news may be repeated.

@@ -115,17 +115,12 @@ impl World {
         let now = self.clock.now();
         if let Some(job) = self.jobs().get_mut(&id).filter(|job| job.running) {
             job.running = false;
-            job.exit = Some(TaskExit {
-                exit_code: Some(if job.stopping { 143 } else { code }),
-                reason: if job.stopping { EndReason::Stopped } else { EndReason::Exited },
-                message: None,
-                started_at: now,
-                finished_at: now,
-                log: None,
-                image_digest: None,
-                commit: None,
-                phases: Vec::new(),
-            });
+            job.exit = Some(TaskExit::new(
+                Some(if job.stopping { 143 } else { code }),
+                if job.stopping { EndReason::Stopped } else { EndReason::Exited },
+                now,
+                now,
+            ));
         }
     }
 

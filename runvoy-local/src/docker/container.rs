@@ -131,7 +131,8 @@ pub(super) fn spec(shared: &Shared, task: &StartTask, image: &Image) -> Result<T
     env.extend(request.env.clone());
     env.extend(task.reserved_env.clone());
     let workspace = task.workspace.as_ref().map(|wanted| workspace(shared, wanted)).transpose()?;
-    let own_signal = request.stop_signal.as_ref().map(|signal| signal.as_str().to_owned());
+    let signal = request.stop_signal.as_ref().or(request.container.stop_signal.as_ref());
+    let signal = signal.map(|signal| signal.as_str().to_owned());
     Ok(TaskSpec {
         version: TaskSpec::VERSION,
         execution_id: task.id.to_string(),
@@ -146,7 +147,7 @@ pub(super) fn spec(shared: &Shared, task: &StartTask, image: &Image) -> Result<T
         user: Some(request.container.user.clone().unwrap_or_else(|| image.user.clone())),
         timeout_ms: millis(request.timeout),
         grace_ms: millis(request.grace),
-        stop_signal: own_signal.or_else(|| image.stop_signal.clone()).unwrap_or_else(|| "TERM".to_owned()),
+        stop_signal: signal.or_else(|| image.stop_signal.clone()).unwrap_or_else(|| "TERM".to_owned()),
         mask: task.mask.clone(),
         log_limit: task.log_limit,
         segment_bytes: shared.segment_bytes,

@@ -162,7 +162,7 @@ pub(super) fn execution(container: &ContainerSummary) -> Option<ExecutionId> {
     container.labels.as_ref()?.get(LABEL_EXECUTION)?.parse().ok()
 }
 
-/// Whether its processes may live.
+/// Whether its processes may live. A list tells no exit codes.
 pub(super) fn life(container: &ContainerSummary) -> Life {
     match container.state {
         Some(ContainerSummaryStateEnum::CREATED) => Life::Created,
@@ -170,7 +170,7 @@ pub(super) fn life(container: &ContainerSummary) -> Life {
             ContainerSummaryStateEnum::EXITED
             | ContainerSummaryStateEnum::DEAD
             | ContainerSummaryStateEnum::REMOVING,
-        ) => Life::Over,
+        ) => Life::Over(None),
         _ => Life::Running,
     }
 }

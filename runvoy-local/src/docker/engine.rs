@@ -44,16 +44,19 @@ pub(super) enum Life {
     Created,
     /// It runs, or is about to.
     Running,
-    /// It does not run, and never will again by itself.
-    Over,
+    /// It does not run, and never will again by itself. With what it exited with, where the engine says so.
+    Over(Option<i64>),
 }
+
+/// What an engine says of a container that ended while it was away itself and could not tell how.
+const UNKNOWN_EXIT: i64 = 255;
 
 type Answer<T> = Result<T, EngineError>;
 
 impl Engine {
     /// The engine at `unix://…` or `tcp://…`, whether it answers or not.
     pub(super) fn new(host: &str) -> Answer<Self> {
-        if !["unix://", "tcp://", "http://"].iter().any(|scheme| host.starts_with(scheme)) {
+        if !["unix://", "tcp://"].iter().any(|scheme| host.starts_with(scheme)) {
             return Err(EngineError::Address(host.to_owned()));
         }
         Ok(Self { agreed: Arc::default(), host: host.to_owned() })
@@ -190,13 +193,14 @@ impl Engine {
     pub(super) async fn container(&self, name: &str) -> Answer<Option<(String, Life)>> {
         let inspected = self.docker().await?.inspect_container(name, None::<InspectContainerOptions>);
         let Some(container) = found(within(&self.host, QUICK, inspected).await)? else { return Ok(None) };
-        let life = match container.state.and_then(|state| state.status) {
+        let state = container.state.unwrap_or_default();
+        let life = match state.status {
             Some(ContainerStateStatusEnum::CREATED) => Life::Created,
             Some(
                 ContainerStateStatusEnum::EXITED
                 | ContainerStateStatusEnum::DEAD
                 | ContainerStateStatusEnum::REMOVING,
-            ) => Life::Over,
+            ) => Life::Over(state.exit_code.filter(|code| *code != UNKNOWN_EXIT)),
             _ => Life::Running,
         };
         Ok(Some((container.id.unwrap_or_default(), life)))
@@ -212,14 +216,18 @@ impl Engine {
         within(&self.host, QUICK, self.docker().await?.list_containers(Some(options))).await
     }
 
-    /// Ends of containers with a label, from now on.
-    pub(super) fn deaths(&self, label: String) -> BoxStream<'static, Answer<EventMessage>> {
+    /// Ends of containers with a label, since a time of the engine's own clock.
+    pub(super) fn deaths(
+        &self,
+        label: String,
+        since: Option<String>,
+    ) -> BoxStream<'static, Answer<EventMessage>> {
         let filters = HashMap::from([
             ("type".to_owned(), vec!["container".to_owned()]),
             ("event".to_owned(), vec!["die".to_owned(), "destroy".to_owned()]),
             ("label".to_owned(), vec![label]),
         ]);
-        let options = EventsOptions { filters: Some(filters), ..EventsOptions::default() };
+        let options = EventsOptions { since, filters: Some(filters), ..EventsOptions::default() };
         self.told(move |docker| docker.events(Some(options)))
     }
 

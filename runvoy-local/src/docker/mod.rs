@@ -230,13 +230,14 @@ impl Shared {
     /// Sees to it that no container is told the command; then the gate decides, which no command has touched.
     fn revoke(&self, id: ExecutionId) -> io::Result<Claim> {
         let dir = layout::create(&self.root, id, 0o700)?;
-        let is_revoked = match Note::read(&dir)? {
-            Some(note) => note == Note::Revoked,
-            // A process's: no container is told what another agent has.
-            None if gate::read(&dir)?.is_some() => Note::read(&dir)?.is_none_or(|note| note == Note::Revoked),
-            None => Note::Revoked.decide(&dir)? || Note::read(&dir)? == Some(Note::Revoked),
-        };
-        if is_revoked { gate::revoke(&dir, self.now_ms()) } else { Ok(Claim::Claimed) }
+        // One with a gate is a process's: no container is told what another agent has.
+        if Note::read(&dir)?.is_none() && gate::read(&dir)?.is_none() {
+            Note::Revoked.decide(&dir)?;
+        }
+        match Note::read(&dir)? {
+            Some(Note::Told(_)) => Ok(Claim::Claimed),
+            _ => gate::revoke(&dir, self.now_ms()),
+        }
     }
 }
 

@@ -102,7 +102,7 @@ async fn clean_up(engine: &Engine, name: &str, dir: &Path) {
 fn subject(info: &SystemInfo, agent: &Path) -> io::Result<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let file = fs::metadata(agent)?;
-    let engine = info.id.as_deref().unwrap_or_default();
+    let engine = super::engine::identity(info);
     let version = info.server_version.as_deref().unwrap_or_default();
     let (path, inode, changed) = (agent.display(), file.ino(), file.mtime());
     Ok(format!("{engine} {version} {} {path} {inode} {changed}\n", boot.trim()))

@@ -22,7 +22,7 @@ pub(super) enum Trouble {
     Failed(String),
     /// The same, where more is known of what stands in the way.
     Passing(Refusal),
-    /// Nobody answered.
+    /// Nobody answered, or what is left of an earlier try could not be removed.
     Silent(String),
 }
 

@@ -15,7 +15,7 @@ use super::engine::Life;
 use super::error::EngineError;
 use super::image::Image;
 use super::pull::{self, Wanted};
-use super::refusal::{Step, Trouble, trouble};
+use super::refusal::{Step, Trouble, error_chain, trouble};
 use super::{Shared, container, hand_over};
 use crate::task_dir::files as task_files;
 use crate::task_dir::follow::Follower;
@@ -142,7 +142,7 @@ async fn discard(shared: &Shared, id: ExecutionId, dir: &Path) -> Result<(), Tro
         Err(error) => return Err(files(dir, &error)),
     }
     let removed = shared.engine.remove(&container::name(id)).await;
-    removed.map_err(|error| Trouble::Silent(error.to_string()))
+    removed.map_err(|error| Trouble::Silent(error_chain(&error)))
 }
 
 fn files(dir: &Path, error: &io::Error) -> Trouble {
@@ -163,7 +163,7 @@ async fn made(shared: &Shared, task: &StartTask, image: &Image, dir: &Path) -> R
     }
     match shared.engine.container(&name).await.map_err(in_words)? {
         Some((container, Life::Created | Life::Running)) => Ok(container),
-        Some((_, Life::Over)) | None => {
+        Some((_, Life::Over(_))) | None => {
             // It was told nothing, and nothing of it can run any more.
             shared.engine.remove(&name).await.map_err(in_words)?;
             shared.engine.create(&name, platform, body()).await.map_err(in_words)
@@ -203,7 +203,7 @@ async fn watch(shared: &Shared, task: &StartTask, dir: &Path, is_told: &Notify) 
     let died = async {
         loop {
             tokio::time::sleep(WATCH).await;
-            if matches!(shared.engine.life(&name).await, Ok(None | Some(Life::Over))) {
+            if matches!(shared.engine.life(&name).await, Ok(None | Some(Life::Over(_)))) {
                 return died(dir).await;
             }
         }

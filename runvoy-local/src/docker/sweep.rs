@@ -80,7 +80,7 @@ fn left_over(shared: &Shared, id: ExecutionId, life: Life) -> Option<Left> {
         Found::State(TaskState::Pending) => dead(life != Life::Running),
         Found::State(_) => None,
         Found::Claimed { started_at, .. } => dead(match life {
-            Life::Over => true,
+            Life::Over(_) => true,
             Life::Created => shared.clock.now().duration_since(started_at) > STARTED,
             Life::Running => false,
         }),

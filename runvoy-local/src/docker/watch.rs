@@ -26,27 +26,30 @@ pub(super) async fn deaths(shared: Arc<Shared>, follower: Arc<Follower>) {
     // Ends with this: what it did not come to, a sweep does.
     let mut removing = JoinSet::new();
     loop {
-        let mut deaths = shared.engine.deaths(container::label(&shared.root));
-        // It may be another one, or told otherwise, since it was last here.
         if let Ok(info) = shared.engine.info().await {
+            // It may be another one, or told otherwise, since it was last here.
             shared.note_engine(&info);
-        }
-        // What died while nobody listened. Asked for after the stream is: it may be a moment before it flows.
-        follower.look_at_all();
-        while let Some(Ok(death)) = deaths.next().await {
-            pause = first;
-            if let Some(id) = execution(&death) {
-                shared.deaths.hear(id, &death);
-                follower.look(id);
-                if death.action.as_deref() == Some(DIED) && !shared.leaves_removal_to_engine() {
-                    removing.spawn(remove(Arc::clone(&shared), id));
-                }
-                while removing.try_join_next().is_some() {}
+            let mut deaths = shared.engine.deaths(container::label(&shared.root), info.system_time);
+            // What died before that time.
+            follower.look_at_all();
+            while let Some(Ok(death)) = deaths.next().await {
+                pause = first;
+                notice(&shared, &follower, &death, &mut removing);
             }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(longest);
     }
+}
+
+fn notice(shared: &Arc<Shared>, follower: &Follower, death: &EventMessage, removing: &mut JoinSet<()>) {
+    let Some(id) = execution(death) else { return };
+    shared.deaths.hear(id, death);
+    follower.look(id);
+    if death.action.as_deref() == Some(DIED) && !shared.leaves_removal_to_engine() {
+        removing.spawn(remove(Arc::clone(shared), id));
+    }
+    while removing.try_join_next().is_some() {}
 }
 
 async fn remove(shared: Arc<Shared>, id: ExecutionId) {

@@ -6,6 +6,7 @@ use runvoy_core::id::ExecutionId;
 
 use super::describe::{execution, life};
 use super::engine::{Life, identity};
+use super::error::EngineError;
 use super::{Shared, container};
 use crate::task_dir::note::Told;
 
@@ -32,7 +33,7 @@ pub(super) async fn ask(shared: &Shared, told: &[(ExecutionId, Told)]) -> HashMa
     let mut absent = Vec::new();
     for (id, told) in left {
         match lives.get(&id) {
-            Some(Life::Over) => _ = words.insert(id, Word::Over(None)),
+            Some(Life::Over(exit_code)) => _ = words.insert(id, Word::Over(*exit_code)),
             Some(Life::Created | Life::Running) => _ = words.insert(id, Word::Runs),
             None => absent.push((id, told)),
         }
@@ -68,17 +69,35 @@ async fn lives(shared: &Shared, told: &[(ExecutionId, &Told)]) -> Option<HashMap
     let asked = match told {
         [] => return Some(HashMap::new()),
         [(id, told)] => {
-            let name = told.container.clone().unwrap_or_else(|| container::name(*id));
-            shared.engine.life(&name).await.map(|life| life.map(|life| (*id, life)).into_iter().collect())
+            one(shared, *id, told).await.map(|life| life.map(|life| (*id, life)).into_iter().collect())
         }
-        _ => shared.engine.list(container::label(&shared.root)).await.map(|containers| {
-            let told: HashMap<_, _> = told.iter().copied().collect();
-            let all = containers.iter().filter_map(|found| Some((execution(found)?, found)));
-            let own = all.filter(|(id, found)| {
-                told.get(id).is_some_and(|told| told.container.is_none() || told.container == found.id)
-            });
-            own.map(|(id, found)| (id, life(found))).collect()
-        }),
+        _ => many(shared, told).await,
     };
     asked.inspect_err(|error| tracing::warn!(%error, "tasks could not be looked at")).ok()
+}
+
+async fn one(shared: &Shared, id: ExecutionId, told: &Told) -> Result<Option<Life>, EngineError> {
+    let name = told.container.clone().unwrap_or_else(|| container::name(id));
+    shared.engine.life(&name).await
+}
+
+async fn many(
+    shared: &Shared,
+    told: &[(ExecutionId, &Told)],
+) -> Result<HashMap<ExecutionId, Life>, EngineError> {
+    let told: HashMap<_, _> = told.iter().copied().collect();
+    let mut lives = HashMap::new();
+    for found in shared.engine.list(container::label(&shared.root)).await? {
+        let Some((id, told)) = execution(&found).and_then(|id| Some((id, *told.get(&id)?))) else { continue };
+        if told.container.is_some() && told.container != found.id {
+            continue;
+        }
+        let life = match life(&found) {
+            // With its exit code, unless it was removed in between.
+            Life::Over(None) => one(shared, id, told).await?.unwrap_or(Life::Over(None)),
+            life => life,
+        };
+        lives.insert(id, life);
+    }
+    Ok(lives)
 }

@@ -7,8 +7,8 @@ use std::{fs, io};
 use runvoy_core::id::ExecutionId;
 use runvoy_task::layout;
 
-use super::end;
 use super::segment::Segment;
+use crate::task_dir::end;
 use crate::task_dir::layout::execution_dir;
 
 /// Logs kept.
@@ -118,7 +118,7 @@ impl OpenLog {
         if known.end.is_some() {
             return Ok(Listing { segments: known.segments, end: known.end });
         }
-        let end = end::events(&self.dir)?;
+        let end = end::record(&self.dir)?.map(|end| end.events);
         let segments =
             if end.is_some() || known.segments.is_empty() { list(&self.log)? } else { known.segments };
         Ok(self.learn(segments, end))

@@ -1,7 +1,6 @@
 //! Reads the log segments that agents write.
 
 mod cache;
-mod end;
 mod pool;
 mod reader;
 mod segment;
@@ -25,7 +24,7 @@ use self::watch::Watch;
 /// Notifications may be lost: who waits looks again this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The logs under a data directory, as the process executor's agents write them.
+/// The logs under a data directory, as agents write them.
 ///
 /// Reads on two threads of its own and waits on one inotify instance; both end with it. A cursor is the number of
 /// the event that follows.

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use futures_util::stream::{BoxStream, unfold};
+use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use runvoy_core::clock::SharedClock;
 use runvoy_core::execution::TaskHandle;
@@ -17,9 +16,9 @@ use runvoy_core::port::{
 };
 use runvoy_task::EndReason;
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::MemoryLogs;
+use crate::news;
 
 /// Events that a slow listener may be behind; older ones are lost to it.
 const BACKLOG: usize = 1024;
@@ -157,17 +156,7 @@ impl ScriptedExecutor {
         let mut tasks = self.tasks();
         let Some(job) = tasks.executions.get_mut(&id) else { return false };
         let CommandState::Running(started_at) = job.command else { return false };
-        let exit = Box::new(TaskExit {
-            exit_code: Some(code),
-            reason,
-            message: None,
-            started_at,
-            finished_at: self.0.clock.now(),
-            log: None,
-            image_digest: None,
-            commit: None,
-            phases: Vec::new(),
-        });
+        let exit = Box::new(TaskExit::new(Some(code), reason, started_at, self.0.clock.now()));
         // The log first, as everywhere: who sees the exit may read all of it.
         self.0.logs.writer(id).end();
         job.command = CommandState::Exited(exit.clone());
@@ -297,15 +286,6 @@ impl Executor for ScriptedExecutor {
     }
 
     fn events(&self) -> BoxStream<'static, TaskEvent> {
-        let next = |mut receiver: broadcast::Receiver<TaskEvent>| async {
-            loop {
-                match receiver.recv().await {
-                    Ok(event) => return Some((event, receiver)),
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return None,
-                }
-            }
-        };
-        unfold(self.0.events.subscribe(), next).boxed()
+        news::listen(&self.0.events)
     }
 }

@@ -59,6 +59,10 @@ const UPDATE_END: &str = update!(", status = ?21, sealed_request = NULL");
 
 /// The values of a new row.
 pub(super) fn values(record: &Execution, sealed: Option<Vec<u8>>) -> Result<Vec<Value>, Failure> {
+    with_sealed(record, sealed.into())
+}
+
+fn with_sealed(record: &Execution, sealed: Value) -> Result<Vec<Value>, Failure> {
     let owners = serde_json::to_string(&record.owned_by).map_err(Failure::unreadable)?;
     let mut values: Vec<Value> = vec![
         record.id.to_string().into(),
@@ -76,31 +80,14 @@ pub(super) fn values(record: &Execution, sealed: Option<Vec<u8>>) -> Result<Vec<
     values.extend([task, by, at, grace, record.created_by_request_id.to_string().into(), modified]);
     let [events, bytes, replacements, hash, lock, digest, secrets, code] = last;
     let lock_name = record.lock.as_ref().map(|lock| lock.name.as_str().to_owned());
-    values.extend([
-        events,
-        bytes,
-        replacements,
-        hash,
-        lock_name.into(),
-        lock,
-        digest,
-        secrets,
-        code,
-        sealed.into(),
-    ]);
+    values.extend([events, bytes, replacements, hash, lock_name.into(), lock, digest, secrets, code, sealed]);
     Ok(values)
 }
 
-/// Makes of a new row of an execution that waits for its lock that of one that was granted it.
-pub(super) fn grant(row: &mut [Value], granted: &Execution) -> Result<(), Failure> {
-    let lock = serde_json::to_string(&granted.lock).map_err(Failure::unreadable)?;
-    let status = granted.status.as_str().to_owned();
-    for (column, value) in [(5, status), (12, text::time(granted.attempted_at)), (26, lock)] {
-        if let Some(place) = row.get_mut(column) {
-            *place = value.into();
-        }
-    }
-    Ok(())
+/// The values of a new row whose record has gone on since they were made. What is sealed stays.
+pub(super) fn renewed(mut values: Vec<Value>, record: &Execution) -> Result<Vec<Value>, Failure> {
+    let sealed = values.pop().unwrap_or(Value::Null);
+    with_sealed(record, sealed)
 }
 
 /// The values that a step may change, in the order of the update.

@@ -79,7 +79,7 @@ fn record(
     }
     let mut lock = None;
     if maybe_free && let Some((document, granted)) = granted(connection, &new)? {
-        execution_row::grant(&mut row, &granted)?;
+        row = execution_row::renewed(row, &granted)?;
         (new.record, lock) = (granted, Some(document));
     }
     insert(connection, &new, row)?;

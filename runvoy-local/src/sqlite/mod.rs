@@ -131,7 +131,7 @@ impl SqliteStores {
         self.audit.clone()
     }
 
-    /// Audit log, execution records and locks in one step.
+    /// The audit log, the records and free locks in one step.
     pub fn intake(&self) -> Arc<dyn Intake> {
         self.intake.clone()
     }

@@ -33,7 +33,8 @@ pub(crate) fn of_container(dir: &Path, told: &Told, over: &Over) -> io::Result<T
     Ok(exit)
 }
 
-fn record(dir: &Path) -> io::Result<Option<EndRecord>> {
+/// What the agent wrote down at the end; `None` until then.
+pub(crate) fn record(dir: &Path) -> io::Result<Option<EndRecord>> {
     let bytes = files::read(dir, layout::END)?;
     bytes.map(|bytes| EndRecord::from_json(&bytes).map_err(io::Error::other)).transpose()
 }
@@ -77,17 +78,7 @@ fn is_spoilt(error: &io::Error) -> bool {
 
 /// How a task ended whose command was claimed and of which nothing is left, not even a word about its end.
 pub(crate) fn lost(started_at: Timestamp, now: Timestamp) -> TaskExit {
-    TaskExit {
-        exit_code: None,
-        reason: EndReason::Lost,
-        message: None,
-        started_at,
-        finished_at: now,
-        log: None,
-        image_digest: None,
-        commit: None,
-        phases: Vec::new(),
-    }
+    TaskExit::new(None, EndReason::Lost, started_at, now)
 }
 
 /// The time of a record.

@@ -9,18 +9,18 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, FutureExt as _};
-use futures_util::stream::{BoxStream, FuturesUnordered, unfold};
+use futures_util::stream::{BoxStream, FuturesUnordered};
 use inotify::{EventMask, EventOwned, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 use runvoy_core::id::ExecutionId;
 use runvoy_core::port::{TaskEvent, TaskState};
 use runvoy_task::layout;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use super::layout::execution_dir;
+use crate::news;
 
 /// Room for the inotify events of one read.
 const BUFFER: usize = 16 * 1024;
@@ -53,7 +53,7 @@ pub(crate) struct Follower {
 enum Order {
     /// With it what resolves when that which runs the task has ended, if this server started it.
     Follow(ExecutionId, Option<BoxFuture<'static, ()>>),
-    /// Look, followed already or not.
+    /// Look at one again.
     #[cfg(feature = "docker")]
     Look(ExecutionId),
     #[cfg(feature = "docker")]
@@ -111,16 +111,7 @@ impl Follower {
 
     /// Events from now on; those that a listener is too slow for are skipped.
     pub(crate) fn events(&self) -> BoxStream<'static, TaskEvent> {
-        let next = |mut receiver: broadcast::Receiver<TaskEvent>| async {
-            loop {
-                match receiver.recv().await {
-                    Ok(event) => return Some((event, receiver)),
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return None,
-                }
-            }
-        };
-        unfold(self.events.subscribe(), next).boxed()
+        news::listen(&self.events)
     }
 }
 
@@ -181,10 +172,7 @@ impl Following {
                 self.look(id);
             }
             #[cfg(feature = "docker")]
-            Order::Look(id) => {
-                self.follow(id, None);
-                self.look(id);
-            }
+            Order::Look(id) => self.look(id),
             #[cfg(feature = "docker")]
             Order::LookAtAll => self.look_at_all(),
         }

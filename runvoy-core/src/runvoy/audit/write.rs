@@ -1,7 +1,6 @@
 //! Records of what is no decision about a caller.
 
-use crate::execution::Execution;
-use crate::id::Email;
+use crate::id::{Email, ExecutionId, RequestId};
 use crate::port::{Action, AuditEvent, AuditKind, Resource};
 use crate::runvoy::{Error, RequestContext, Runvoy};
 
@@ -22,18 +21,23 @@ impl Runvoy {
     }
 
     /// Records that a decision is about an execution of earlier: the one that it names was never made.
-    pub(crate) async fn record_repetition(&self, asked: &Execution, known: &Execution) -> Result<(), Error> {
+    pub(crate) async fn record_repetition(
+        &self,
+        (request_id, user): (RequestId, Email),
+        never_made: ExecutionId,
+        known: ExecutionId,
+    ) -> Result<(), Error> {
         let name = |id| Resource::Execution { id, owners: &[] }.to_string();
         self.append(AuditEvent {
             at: self.inner.clock.now(),
-            request_id: asked.created_by_request_id,
-            user: asked.created_by.clone(),
+            request_id,
+            user,
             address: None,
             kind: AuditKind::Allowed,
             action: Action::Run.to_string(),
-            resource: name(known.id),
+            resource: name(known),
             policy: None,
-            detail: Some(format!("the same request again; {} was not made", name(asked.id))),
+            detail: Some(format!("the same request again; {} was not made", name(never_made))),
         })
         .await
     }
