@@ -7,7 +7,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use runvoy_task::TaskSpec;
 
-/// Writes the file into the current directory, unless there is one or no variable asks for it.
+/// There is one, or none may be.
+const NOT_THERE: [io::ErrorKind; 3] =
+    [io::ErrorKind::AlreadyExists, io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem];
+
+/// Writes the file into the current directory, unless there is one or no variable asks for it. A directory of an image's may
+/// be nobody's to write to: the command has its variables all the same.
 pub(crate) fn write(spec: &TaskSpec) -> io::Result<()> {
     let chosen = spec.env.iter().filter(|(name, _)| spec.dotenv.contains(*name));
     let chosen: BTreeMap<&str, &str> = chosen.map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -16,7 +21,7 @@ pub(crate) fn write(spec: &TaskSpec) -> io::Result<()> {
     }
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(".env") {
         Ok(mut file) => file.write_all(text(&chosen).as_bytes()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if NOT_THERE.contains(&error.kind()) => Ok(()),
         Err(error) => Err(error),
     }
 }

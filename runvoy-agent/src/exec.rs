@@ -70,7 +70,6 @@ fn prepare() -> Result<TaskSpec, String> {
     std::env::set_current_dir(&spec.workdir)
         .map_err(|error| format!("cannot enter the working directory {}: {error}", spec.workdir.display()))?;
     if let Err(error) = dotenv::write(&spec) {
-        // A directory of the image's may be read-only; the command has its variables all the same.
         let _ = writeln!(io::stderr(), "runvoy: .env could not be written: {error}");
     }
     Ok(spec)

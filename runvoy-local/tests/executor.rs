@@ -216,7 +216,7 @@ async fn the_environment_is_layered_and_the_log_is_read() {
     let phases: Vec<_> = ended.phases.iter().map(|timing| timing.phase.as_str()).collect();
     assert_eq!(phases, ["prepare", "command"], "as the agent measured them");
     let (text, complete) = log_of(&tasks.config.root, id).await;
-    let work = tasks.dir(id).join(layout::WORK).canonicalize().unwrap();
+    let work = tasks.dir(id).canonicalize().unwrap().join(layout::WORK);
     assert!(text.contains(&format!("true,mine,prod,{id}\n{}\n", work.display())), "{text}");
     assert!(text.contains("bad\n"));
     assert_eq!(complete, Some(true));
@@ -448,26 +448,27 @@ async fn uploaded_code_is_where_a_command_starts() {
 }
 
 #[tokio::test]
-async fn the_code_of_a_process_is_gone_once_it_has_ended_and_a_directory_without_code_stays() {
+async fn the_working_directory_of_a_process_is_gone_once_it_has_ended() {
     let (code, workspace) = uploaded();
     let tasks = Processes::with(|config| config.code = Some(code.path().to_owned()));
     let work = |id: ExecutionId| {
         let id = id.to_string();
         tasks.config.root.join(&id[..2]).join(&id).join(layout::WORK)
     };
-    for (command, code) in [("mkdir -p a/b && : > a/b/c && chmod 500 a a/b", 0), ("exit 7", 7)] {
+    for (command, workspace, code) in [
+        ("mkdir -p a/b && : > a/b/c && chmod 500 a a/b", Some(&workspace), 0),
+        ("mkdir a && : > a/b && chmod 500 a", None, 0),
+        ("cat .env && exit 7", None, 7),
+    ] {
         let id = ExecutionId::random();
         let mut start = task(id, command);
-        start.workspace = Some(workspace.clone());
+        start.workspace = workspace.cloned();
+        start.request.env.insert("WHO".to_owned(), "me".to_owned());
         tasks.executor.start(&start).await.unwrap();
         assert_eq!(exit(&*tasks.executor, id).await.exit_code, Some(code));
         assert!(!work(id).exists());
         assert_eq!(exit(&*tasks.executor, id).await.exit_code, Some(code), "it stays ended");
     }
-    let plain = ExecutionId::random();
-    tasks.executor.start(&task(plain, ": > mine")).await.unwrap();
-    exit(&*tasks.executor, plain).await;
-    assert!(work(plain).join("mine").exists());
 }
 
 #[tokio::test]

@@ -22,18 +22,19 @@ pub(crate) fn holding(dir: &Path, needle: &[u8]) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn variables_and_keys_are_nowhere_on_disk() {
+fn variables_and_keys_are_nowhere_on_disk_but_in_the_commands_own_directory() {
     let server = Server::start();
     let go = server.dir.path().join("go");
     let wait = format!("while [ ! -e {} ]; do sleep 0.01; done", go.display());
     let run = server.run(&["run", "--detach", "-e", "TOKEN=find-me-if-you-can", "--", &wait]);
     let id = stdout(&run).trim().to_owned();
     until("it runs", || server.record(&id)["status"] == "RUNNING");
-    for needle in [b"find-me-if-you-can".as_slice(), KEY.as_bytes()] {
-        assert_eq!(holding(&server.data_dir(), needle), Vec::<std::path::PathBuf>::new());
-    }
+    let dotenv = server.data_dir().join("executions").join(&id[..2]).join(&id).join("work/.env");
+    assert_eq!(holding(&server.data_dir(), b"find-me-if-you-can"), [dotenv]);
+    assert_eq!(holding(&server.data_dir(), KEY.as_bytes()), Vec::<std::path::PathBuf>::new());
     std::fs::write(&go, "").unwrap();
     server.ended(&id);
+    assert_eq!(holding(&server.data_dir(), b"find-me-if-you-can"), Vec::<std::path::PathBuf>::new());
     let rows = std::process::Command::new("sqlite3")
         .arg(server.data_dir().join("runvoy.db"))
         .arg(".dump")

@@ -1,6 +1,6 @@
 //! What a task's container is, and what its agent is told.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType};
@@ -138,8 +138,7 @@ pub(super) fn spec(shared: &Shared, task: &StartTask, image: &Image) -> Result<T
         execution_id: task.id.to_string(),
         command: request.command.clone(),
         env,
-        // Variables reach the disk only for those who asked for a workspace.
-        dotenv: if workspace.is_some() { request.env.keys().cloned().collect() } else { BTreeSet::new() },
+        dotenv: request.env.keys().cloned().collect(),
         workdir: if workspace.is_some() { PathBuf::from(WORKSPACE) } else { image.workdir.clone() },
         workspace,
         workspace_timeout_ms: TaskSpec::WORKSPACE_TIMEOUT_MS,

@@ -17,6 +17,7 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use bytes::Bytes;
 use futures_util::future::TryFutureExt as _;
 use futures_util::stream::{BoxStream, Stream, StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use super::error::EngineError;
@@ -222,12 +223,42 @@ impl Engine {
         label: String,
         since: Option<String>,
     ) -> BoxStream<'static, Answer<EventMessage>> {
+        self.events(label, since, None)
+    }
+
+    /// Ends of containers with a label until a time of the engine's own clock, as far as it remembers: it keeps a few hundred
+    /// events of all kinds.
+    pub(super) async fn past_deaths(
+        &self,
+        label: String,
+        until: Option<String>,
+    ) -> Answer<Vec<EventMessage>> {
+        let mut events = self.events(label, Some("1".to_owned()), until);
+        let all = async {
+            let mut all = Vec::new();
+            while let Some(event) = events.next().await {
+                all.push(event?);
+            }
+            Ok(all)
+        };
+        match tokio::time::timeout(QUICK, all).await {
+            Ok(all) => all,
+            Err(_) => Err(EngineError::new(&self.host, bollard::errors::Error::RequestTimeoutError)),
+        }
+    }
+
+    fn events(
+        &self,
+        label: String,
+        since: Option<String>,
+        until: Option<String>,
+    ) -> BoxStream<'static, Answer<EventMessage>> {
         let filters = HashMap::from([
             ("type".to_owned(), vec!["container".to_owned()]),
             ("event".to_owned(), vec!["die".to_owned(), "destroy".to_owned()]),
             ("label".to_owned(), vec![label]),
         ]);
-        let options = EventsOptions { since, filters: Some(filters), ..EventsOptions::default() };
+        let options = EventsOptions { since, until, filters: Some(filters) };
         self.told(move |docker| docker.events(Some(options)))
     }
 
@@ -245,6 +276,12 @@ impl Engine {
         };
         asked.try_flatten_stream().boxed()
     }
+}
+
+/// The time that an engine told, as it wants to be asked for events: seconds and nanoseconds since 1970.
+pub(super) fn event_time(info: &SystemInfo) -> Option<String> {
+    let time: Timestamp = info.system_time.as_ref()?.parse().ok()?;
+    Some(format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()))
 }
 
 /// Tells engines apart, also two of one machine: those have one id, and a directory each.

@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::container::{self, LABEL_EXECUTION};
 use super::deaths::DIED;
+use super::engine::event_time;
 use super::{Shared, sweep};
 use crate::task_dir::follow::Follower;
 
@@ -29,12 +30,19 @@ pub(super) async fn deaths(shared: Arc<Shared>, follower: Arc<Follower>) {
         if let Ok(info) = shared.engine.info().await {
             // It may be another one, or told otherwise, since it was last here.
             shared.note_engine(&info);
-            let mut deaths = shared.engine.deaths(container::label(&shared.root), info.system_time);
+            let mut deaths = shared.engine.deaths(container::label(&shared.root), event_time(&info));
             // What died before that time.
             follower.look_at_all();
-            while let Some(Ok(death)) = deaths.next().await {
-                pause = first;
-                notice(&shared, &follower, &death, &mut removing);
+            while let Some(told) = deaths.next().await {
+                match told {
+                    Ok(death) => {
+                        pause = first;
+                        notice(&shared, &follower, &death, &mut removing);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the engine's news broke off, and are asked for again")
+                    }
+                }
             }
         }
         tokio::time::sleep(pause).await;
@@ -58,7 +66,8 @@ async fn remove(shared: Arc<Shared>, id: ExecutionId) {
     }
 }
 
-fn execution(death: &EventMessage) -> Option<ExecutionId> {
+/// Whose end it is.
+pub(super) fn execution(death: &EventMessage) -> Option<ExecutionId> {
     death.actor.as_ref()?.attributes.as_ref()?.get(LABEL_EXECUTION)?.parse().ok()
 }
 

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use runvoy_core::id::ExecutionId;
 
+use super::deaths::Deaths;
 use super::describe::{execution, life};
-use super::engine::{Life, identity};
+use super::engine::{Life, event_time, identity};
 use super::error::EngineError;
-use super::{Shared, container};
+use super::{Shared, container, watch};
 use crate::task_dir::note::Told;
 
 /// The engine's word.
@@ -38,30 +39,39 @@ pub(super) async fn ask(shared: &Shared, told: &[(ExecutionId, Told)]) -> HashMa
             None => absent.push((id, told)),
         }
     }
-    words.extend(gone(shared, &absent).await.into_iter().map(|id| (id, Word::Over(None))));
+    if !absent.is_empty() {
+        let gone = gone(shared, &absent).await;
+        words.extend(
+            gone.inspect_err(|error| tracing::warn!(%error, "tasks could not be looked at"))
+                .unwrap_or_default(),
+        );
+    }
     words
 }
 
-/// Which of the absent ones are gone: that is the word of the very engine that had them, and of no other.
-async fn gone(shared: &Shared, absent: &[(ExecutionId, &Told)]) -> Vec<ExecutionId> {
-    if absent.is_empty() {
-        return Vec::new();
-    }
-    let engine = match shared.engine.info().await {
-        Ok(info) => identity(&info),
-        Err(error) => {
-            tracing::warn!(%error, "tasks could not be looked at");
-            return Vec::new();
-        }
-    };
-    let (own, others): (Vec<_>, Vec<_>) = absent
-        .iter()
-        .map(|(id, told)| (*id, told.engine.as_ref().is_none_or(|noted| *noted == engine)))
-        .partition(|(_, is_own)| *is_own);
+/// Which of the absent ones are gone: that is the word of the very engine that had them, and of no other. It may remember how
+/// they ended though nobody here has heard of it yet.
+async fn gone(
+    shared: &Shared,
+    absent: &[(ExecutionId, &Told)],
+) -> Result<Vec<(ExecutionId, Word)>, EngineError> {
+    let info = shared.engine.info().await?;
+    let engine = identity(&info);
+    let (own, others): (Vec<_>, Vec<_>) =
+        absent.iter().partition(|(_, told)| told.engine.as_ref().is_none_or(|noted| *noted == engine));
     for (id, _) in others {
         tracing::warn!(execution.id = %id, "its container is another engine's: {}", shared.engine.host());
     }
-    own.into_iter().map(|(id, _)| id).collect()
+    if own.is_empty() {
+        return Ok(Vec::new());
+    }
+    let past = Deaths::default();
+    for death in shared.engine.past_deaths(container::label(&shared.root), event_time(&info)).await? {
+        if let Some(id) = watch::execution(&death) {
+            past.hear(id, &death);
+        }
+    }
+    Ok(own.into_iter().map(|(id, told)| (id, past.of(id, told).unwrap_or(Word::Over(None)))).collect())
 }
 
 /// Which containers live, of those that exist; `None` where the engine did not say.

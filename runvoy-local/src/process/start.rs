@@ -1,6 +1,5 @@
 //! Starting an agent.
 
-use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -14,8 +13,8 @@ use runvoy_task::{GitWorkspace, TaskSpec, UploadWorkspace, Workspace, layout};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
+use super::Shared;
 use super::processes::ID_VARIABLE;
-use super::{Shared, leftovers};
 use crate::task_dir::layout::{GRACE, create, make};
 use crate::task_dir::note::Note;
 use crate::task_dir::spec::encode;
@@ -49,7 +48,6 @@ pub(super) async fn prepare(
 ) -> Result<Option<Prepared>, ExecutorError> {
     let (shared, id, grace) = (Arc::clone(shared), task.id, millis(task.request.grace));
     let wants_image = task.request.container.image.is_some();
-    let has_code = task.workspace.is_some();
     let prepared = blocking(move || {
         let dir = create(&shared.root, id, shared.dir_mode())?;
         // What a container was told is decided, and its directory is the command's.
@@ -58,9 +56,6 @@ pub(super) async fn prepare(
         }
         if wants_image {
             return Ok(Err(for_containers()));
-        }
-        if has_code {
-            leftovers::expect(&dir)?;
         }
         let work = dir.join(layout::WORK);
         make(&work, 0o700)?;
@@ -120,12 +115,7 @@ fn spec(shared: &Shared, task: &StartTask, workdir: PathBuf) -> Result<TaskSpec,
         execution_id: task.id.to_string(),
         command: task.request.command.clone(),
         env,
-        // Variables reach the disk only for those who asked for a workspace.
-        dotenv: if task.workspace.is_some() {
-            task.request.env.keys().cloned().collect()
-        } else {
-            BTreeSet::new()
-        },
+        dotenv: task.request.env.keys().cloned().collect(),
         workdir,
         workspace: task.workspace.as_ref().map(|wanted| workspace(shared, wanted)).transpose()?,
         workspace_timeout_ms: TaskSpec::WORKSPACE_TIMEOUT_MS,

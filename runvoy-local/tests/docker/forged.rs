@@ -130,6 +130,27 @@ async fn an_end_that_is_not_what_the_engine_tells_is_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_no_server_heard_of_is_as_the_engine_remembers_it() {
+    let mut containers = Containers::new().await;
+    let forged = shell(forging(layout::END, &end(0), "exec sleep 600"));
+    let own = shell("while ! [ -e /tmp/go ]; do sleep 0.05; done; exit 5");
+    for start in [&forged, &own] {
+        containers.executor.start(start).await.unwrap();
+        until(&*containers.executor, start.id, |state| matches!(state, TaskState::Running { .. })).await;
+    }
+    appears(&containers.dir(forged.id).join(layout::END)).await;
+    containers.stopped().await;
+    docker_text(&["kill", &format!("runvoy-{}", forged.id)]);
+    docker_text(&["exec", &format!("runvoy-{}", own.id), "/bin/touch", "/tmp/go"]);
+    containers.must_be_empty();
+    containers.restarted().await;
+    for _ in 0..2 {
+        assert_eq!(exit(&*containers.executor, forged.id).await.reason, EndReason::Lost);
+        assert_eq!(exit(&*containers.executor, own.id).await.exit_code, Some(5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_link_leads_the_server_out_of_the_directory() {
     let containers = Containers::new().await;
     let theirs = TempDir::new().unwrap();

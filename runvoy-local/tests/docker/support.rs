@@ -69,7 +69,7 @@ fn must_have_engine() {
 pub(crate) struct Containers {
     pub(crate) executor: Arc<DockerExecutor>,
     pub(crate) config: DockerConfig,
-    _root: TempDir,
+    home: TempDir,
 }
 
 impl Containers {
@@ -84,12 +84,18 @@ impl Containers {
         config.host = host();
         change(&mut config);
         let executor = connect(&config).await;
-        Self { executor, config, _root: root }
+        Self { executor, config, home: root }
     }
 
     /// A server that has the data directory after this one.
     pub(crate) async fn restarted(&mut self) {
         self.executor = connect(&self.config).await;
+    }
+
+    /// No server has the data directory from now on.
+    pub(crate) async fn stopped(&mut self) {
+        let root = self.home.path().join("another");
+        self.executor = connect(&DockerConfig { root, ..self.config.clone() }).await;
     }
 
     pub(crate) fn dir(&self, id: ExecutionId) -> PathBuf {

@@ -87,11 +87,18 @@ pub(super) const RULES: &[Rule] = &[
         run(w, json!({"command": "true", "timeout": "10m"})).assert_error(400, "");
     }),
     scene("4.run.git", |w| {
-        // Refused by name where the server cannot do it, never passed over.
-        let body = json!({"command": "true", "git_repo": "https://example.test/a.git", "git_ref": "main", "git_path": "."});
-        run(w, body).assert_error(400, "INVALID_REQUEST");
+        for url in ["git@example.test:a.git", "ssh://example.test/a.git", "file:///srv/a.git", "a.git"] {
+            run(w, json!({"command": "true", "git_repo": url})).assert_error(400, "INVALID_REQUEST");
+        }
         // A path or a ref without a repository says nothing.
         run(w, json!({"command": "true", "git_ref": "main", "git_path": "."})).assert_status(202);
+    }),
+    scene("4.run.dotenv", |w| {
+        let command = "cat .env; stat -c %a .env";
+        let lines = output(w, json!({"command": command, "env": {"B": "a b", "A": "1"}}));
+        assert_eq!(lines, ["A=1", "B='a b'", "600"]);
+        let without = output(w, json!({"command": "ls -A"}));
+        assert_eq!(without, Vec::<String>::new());
     }),
     scene("3.ids", |w| {
         let told = run(w, json!({"command": "true"}));
@@ -154,3 +161,15 @@ pub(super) const WITH_ENGINE: &[Rule] = &[
         run(w, json!({"command": "true"})).assert_error(400, "INVALID_REQUEST");
     }),
 ];
+
+pub(super) const WITH_FORGE: &[Rule] = &[scene("4.run.git.checkout", |w| {
+    let checkout = |more: Value| {
+        let mut body =
+            json!({"command": "cat which.txt; cat .env", "git_repo": w.repository, "env": {"A": "1"}});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        output(w, body)
+    };
+    assert_eq!(checkout(json!({})), ["main", "A=1"]);
+    assert_eq!(checkout(json!({"git_ref": "v1.0", "git_path": "."})), ["v1.0", "A=1"]);
+    assert_eq!(checkout(json!({"git_ref": "v1.0", "git_path": "live"})), ["live", "A=1"]);
+})];

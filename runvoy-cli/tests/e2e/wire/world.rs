@@ -27,6 +27,8 @@ pub(super) struct World {
     pub(super) ended: String,
     /// The developer's own, which succeeded.
     pub(super) own: String,
+    /// A repository that everybody may read, where there is a forge.
+    pub(super) repository: String,
     next: Cell<u32>,
 }
 
@@ -66,6 +68,7 @@ impl World {
             viewer,
             ended: String::new(),
             own: String::new(),
+            repository: String::new(),
             next: Cell::new(0),
         };
         world.ended = world.run_as(KEY, "echo one; echo two >&2; exit 7");
