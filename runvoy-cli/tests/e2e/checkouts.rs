@@ -206,7 +206,7 @@ fn on_the_host(world: &World) {
     if world.server.engine().is_none() {
         return;
     }
-    for image in ["busybox", "static", "musl"] {
+    for image in ["busybox", "static", "debian", "musl"] {
         let image = format!("runvoy-test/{image}");
         // The default image once more: without limits it is the same.
         let as_it_is = ["--cpu", "0", "--memory", "0", "--network", "host"];
@@ -228,6 +228,10 @@ fn a_checkout_needs_nothing_of_its_image_and_no_engine_knows_the_token() {
         let ran = world.run("a.git", &[&busybox[..], &["-r", git_ref]].concat(), &["cat README.md"]);
         assert_eq!(stdout(&ran), text, "{}", stderr(&ran));
         assert_eq!(world.last()["git_commit"].as_str(), Some(commit.as_str()));
+        let debian = ["-i", "runvoy-test/debian", "-r", git_ref];
+        let ran = world.run("a.git", &debian, &["head -1 /etc/os-release; cat README.md"]);
+        assert_eq!(stdout(&ran).split_once('\n').unwrap().1, text, "{}", stderr(&ran));
+        assert!(stdout(&ran).starts_with("PRETTY_NAME=\"Debian"), "{}", stdout(&ran));
         let bare = ["-i", "runvoy-test/static", "--no-shell", "-r", git_ref];
         let ran = world.run("a.git", &bare, &["/busybox", "cat", "README.md"]);
         assert_eq!(stdout(&ran), text, "without a shell: {}", stderr(&ran));
@@ -240,10 +244,19 @@ fn a_checkout_needs_nothing_of_its_image_and_no_engine_knows_the_token() {
     let engine = world.server.engine().unwrap();
     let name = format!("runvoy-{id}");
     let ask = || {
-        for args in [&["inspect", &name][..], &["top", &name], &["logs", &name]] {
+        let workspace = format!("{name}:/workspace");
+        for args in [
+            &["inspect", &name][..],
+            &["top", &name],
+            &["logs", &name],
+            // Every file of the container's, and its code, which lies elsewhere.
+            &["export", &name],
+            &["cp", &workspace, "-"],
+        ] {
             let told = crate::docker::docker(engine, args);
-            let told = stdout(&told) + &stderr(&told);
-            assert!(!told.contains(&world.token), "{args:?}");
+            assert!(!told.stdout.is_empty() || args[0] == "logs", "{args:?}: {}", stderr(&told));
+            let token = world.token.as_bytes();
+            assert!(![told.stdout, told.stderr].iter().any(|told| contains(told, token)), "{args:?}");
         }
         assert_eq!(leaks(&world.server, &world.token), NOWHERE);
     };
@@ -251,8 +264,19 @@ fn a_checkout_needs_nothing_of_its_image_and_no_engine_knows_the_token() {
     world.forge.release();
     until("it has begun", || stdout(&world.server.run(&["logs", &id])) == "begun\n");
     ask();
+    let volumes =
+        crate::docker::docker(engine, &["inspect", "--format", "{{range .Mounts}}{{.Name}} {{end}}", &name]);
+    let volumes = stdout(&volumes);
+    assert_eq!(volumes.split_whitespace().count(), 1, "{volumes}");
     world.server.run(&["kill", &id, "--grace", "1s"]);
     assert_eq!(leaks(&world.server, &world.token), NOWHERE);
+    until("the volume of the code is gone", || {
+        !crate::docker::docker(engine, &["volume", "inspect", volumes.trim()]).status.success()
+    });
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 #[test]

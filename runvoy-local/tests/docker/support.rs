@@ -58,7 +58,7 @@ fn must_have_engine() {
         eprintln!("left out: no Docker engine answers at {}", host());
         std::process::exit(0);
     }
-    if !docker(&["image", "inspect", "runvoy-test/no-user"]).status.success() {
+    if !docker(&["image", "inspect", "runvoy-test/debian"]).status.success() {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/test-images");
         let built = Command::new(script).env("DOCKER_HOST", host()).status().unwrap();
         assert!(built.success(), "the images for the tests could not be built");
