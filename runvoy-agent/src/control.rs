@@ -246,6 +246,10 @@ impl Wait for Control {
             self.wait([None, None], Some(until));
         }
     }
+
+    fn is_ending(&self) -> bool {
+        !matches!(self.phase, Phase::Running)
+    }
 }
 
 /// A time out of the clock's range is as good as a day.

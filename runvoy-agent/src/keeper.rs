@@ -174,6 +174,10 @@ impl Wait for Sleep {
     fn pause(&mut self, time: Duration) {
         std::thread::sleep(time);
     }
+
+    fn is_ending(&self) -> bool {
+        true
+    }
 }
 
 /// Reaps whatever has ended. Whether the supervisor has.

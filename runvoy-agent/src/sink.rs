@@ -15,10 +15,20 @@ use crate::cut::Parts;
 pub(crate) trait Wait {
     /// Does other work for about this long.
     fn pause(&mut self, time: Duration);
+
+    /// Whether the task comes to its end, for which room was kept.
+    fn is_ending(&self) -> bool;
 }
 
 /// How long to leave a full disk alone.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// A disk counts as full while it has less room than this, or than its [`SPARE_PART`]: who records and orders a kill needs some.
+const SPARE: u64 = 64 << 20;
+/// What is spared of a small disk: one part of so many.
+const SPARE_PART: u64 = 20;
+/// Bytes that are written without another look at the disk.
+const LOOK_EVERY: u64 = 256 << 10;
 
 /// Repeats `write` for as long as the disk is full.
 pub(crate) fn retrying<T>(wait: &mut dyn Wait, mut write: impl FnMut() -> io::Result<T>) -> io::Result<T> {
@@ -58,6 +68,8 @@ pub(crate) struct Sink {
     segment_bytes: u64,
     limit: u64,
     full: bool,
+    /// Bytes since the last look at the disk; `None` before the first.
+    unlooked: Option<u64>,
     events: u64,
     bytes: u64,
     hash: blake3::Hasher,
@@ -78,6 +90,7 @@ impl Sink {
             segment_bytes,
             limit,
             full: false,
+            unlooked: None,
             events: 0,
             bytes: 0,
             hash: blake3::Hasher::new(),
@@ -99,16 +112,17 @@ impl Sink {
         wait: &mut dyn Wait,
     ) -> io::Result<()> {
         let Some((payload, tail)) = self.within_limit(payload, tail) else { return Ok(()) };
+        let [before, after] = payload;
+        let length = before.len() as u64 + after.len() as u64;
+        self.leave_room(length, wait);
         if self.length >= self.segment_bytes && self.length > 0 {
             self.roll(wait)?;
         }
         let events = count_events(payload, tail);
         let header = Header { len: 0, events, first: self.events, time_ms, stream, tail };
-        let [before, after] = payload;
         let head = encode_header(&header, &payload);
         write_all(&mut self.segment, &mut [&head, before, after].map(IoSlice::new), wait)?;
         self.index_block(wait)?;
-        let length = before.len() as u64 + after.len() as u64;
         self.length += HEADER_LEN as u64 + length;
         self.unindexed = self.unindexed.map(|since| since + HEADER_LEN as u64 + length);
         self.events += u64::from(events);
@@ -133,6 +147,18 @@ impl Sink {
     /// What was stored so far.
     pub(crate) fn totals(&self) -> Totals {
         Totals { events: self.events, bytes: self.bytes, hash: self.hash.finalize().to_hex().to_string() }
+    }
+
+    /// Waits for as long as nothing but the spare room is left, unless the task ends.
+    fn leave_room(&mut self, length: u64, wait: &mut dyn Wait) {
+        self.unlooked = self.unlooked.map(|since| since + length);
+        if self.unlooked.is_some_and(|since| since < LOOK_EVERY) {
+            return;
+        }
+        while !wait.is_ending() && has_spare_alone(&self.segment) {
+            wait.pause(RETRY);
+        }
+        self.unlooked = Some(0);
     }
 
     /// What of a payload the limit leaves room for.
@@ -178,6 +204,13 @@ fn open(dir: &Path, first: u64) -> io::Result<(File, File)> {
         OpenOptions::new().append(true).create(true).mode(0o600).open(path)
     };
     Ok((open(layout::SEGMENT_EXTENSION)?, open(layout::INDEX_EXTENSION)?))
+}
+
+fn has_spare_alone(file: &File) -> bool {
+    // Who cannot look writes, and waits where that fails.
+    let Ok(disk) = rustix::fs::fstatvfs(file) else { return false };
+    let room = disk.f_bavail.saturating_mul(disk.f_frsize);
+    room < SPARE.min(disk.f_blocks.saturating_mul(disk.f_frsize) / SPARE_PART)
 }
 
 fn count_events(payload: Parts<'_>, tail: Tail) -> u32 {

@@ -1,12 +1,13 @@
 //! The inner process: prepares the workspace, runs the command, stores what both say, and writes the end record.
 
+use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use runvoy_task::{EndReason, EndRecord, PhaseTiming, TaskSpec};
+use runvoy_task::{EndReason, EndRecord, PhaseTiming, TaskSpec, layout};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::WaitStatus;
 
@@ -73,7 +74,7 @@ fn read_spec() -> Result<TaskSpec, AgentError> {
 }
 
 /// Without the buffer of [`io::stdin`], which would swallow the bytes after the spec.
-fn fs_stdin() -> io::Result<std::fs::File> {
+fn fs_stdin() -> io::Result<fs::File> {
     use std::os::fd::AsFd as _;
     Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
 }
@@ -136,7 +137,11 @@ impl<'a> Task<'a> {
         self.phase("prepare", self.begun);
         if let Some(workspace) = spec.workspace.take() {
             let since = Instant::now();
+            // For those who ask what takes so long: without it they are told less.
+            let sign = self.dir.join(layout::PREPARING);
+            let _ = fs::write(&sign, "");
             let prepared = workspace::prepare(workspace, &spec, (self.dir, self.kept), log, signals);
+            let _ = fs::remove_file(&sign);
             self.phase("workspace", since);
             (log, signals) = (prepared.log, prepared.signals);
             match prepared.outcome {
@@ -236,6 +241,10 @@ struct Asleep;
 impl Wait for Asleep {
     fn pause(&mut self, time: Duration) {
         std::thread::sleep(time);
+    }
+
+    fn is_ending(&self) -> bool {
+        true
     }
 }
 

@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) endpoint: Endpoint,
     /// The key as a header, if there is one.
     pub(crate) key: Option<HeaderValue>,
+    /// Whether the environment names the server, which no key of the file is sent to then.
+    pub(crate) is_of_environment: bool,
 }
 
 impl fmt::Debug for Settings {
@@ -79,12 +81,13 @@ impl Settings {
                 (endpoint, sources.key_variable.clone().or(key))
             }
         };
+        let is_of_environment = sources.profile_option.is_none() && sources.endpoint_variable.is_some();
         let endpoint = Endpoint::parse(&endpoint)?;
         if !endpoint.private && !sources.insecure_http {
             let what = format!("`{endpoint}` would send the API key unencrypted");
             return Err(CliError::new(Kind::Config, what).hint("use `https`, or pass --insecure-http"));
         }
-        Ok(Self { endpoint, key: key.as_deref().map(key_header).transpose()? })
+        Ok(Self { endpoint, key: key.as_deref().map(key_header).transpose()?, is_of_environment })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::ffi::OsString;
+use std::num::{IntErrorKind, ParseIntError};
 
 use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -51,7 +52,7 @@ fn what(error: &clap::Error) -> String {
             format!("`{}` takes {valid}, and not `{}`", arg(), value())
         }
         ErrorKind::ValueValidation => {
-            let why = error.source().map(|why| format!(": {why}")).unwrap_or_default();
+            let why = error.source().map(|why| format!(": {}", in_words(why))).unwrap_or_default();
             format!("`{}` cannot be `{}`{why}", arg(), value())
         }
         ErrorKind::ArgumentConflict => {
@@ -67,6 +68,15 @@ fn what(error: &clap::Error) -> String {
             let line = text.lines().next().unwrap_or_default();
             line.strip_prefix("error: ").unwrap_or(line).to_owned()
         }
+    }
+}
+
+/// Why a value is wrong; the standard library's words for a number are for programmers.
+fn in_words(why: &(dyn std::error::Error + 'static)) -> String {
+    match why.downcast_ref().map(ParseIntError::kind) {
+        Some(IntErrorKind::PosOverflow) => "it is too large".to_owned(),
+        Some(_) => "it is a whole number".to_owned(),
+        None => why.to_string(),
     }
 }
 
@@ -184,6 +194,26 @@ mod tests {
                 &["run", "--timeout", "-1s", "true"],
                 "`--timeout <DURATION>` cannot be `-1s`: `-1s` is no length of time: write `90s`, `10m`, `1h30m` or \
                  `2d`; `runvoy run --help` shows how",
+            ),
+            (
+                &["run", "--memory", "abc", "true"],
+                "`--memory <MIB>` cannot be `abc`: it is a whole number; `runvoy run --help` shows how",
+            ),
+            (
+                &["run", "--cpu", "99999999999999999999", "true"],
+                "`--cpu <UNITS>` cannot be `99999999999999999999`: it is too large; `runvoy run --help` shows how",
+            ),
+            (&["run", "-g", "", "true"], "`--git-repo <URL>` wants a value; `runvoy run --help` shows how"),
+            (
+                &["run", "--git-ref=", "true"],
+                "`--git-ref <REF>` wants a value; `runvoy run --help` shows how",
+            ),
+            (&["run", "-p", "", "true"], "`--git-path <PATH>` wants a value; `runvoy run --help` shows how"),
+            (&["run", "-i", "", "true"], "`--image <IMAGE>` wants a value; `runvoy run --help` shows how"),
+            (
+                &["run", "--git-token-secret", "", "true"],
+                "`--git-token-secret <NAME>` cannot be ``: a secret's name is 1 to 128 of A-Z a-z 0-9 . _ -; \
+                 `runvoy run --help` shows how",
             ),
             (&["list", "--all", "--all"], "`--all` is given more than once; `runvoy list --help` shows how"),
         ];

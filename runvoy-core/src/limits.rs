@@ -43,6 +43,8 @@ pub const LOG_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 pub const LIVE_EXECUTIONS: u64 = 1000;
 /// Share of the disk, in percent, that must be free for a new run to be accepted.
 pub const FREE_DISK_PERCENT: u64 = 5;
+/// Free disk space, in percent, below which no code is taken: nobody's uploads keep others from running.
+pub const UPLOAD_FREE_DISK_PERCENT: u64 = 10;
 /// Largest page of a listing or a log.
 pub const PAGE: usize = 1000;
 /// Page of a listing when the request names none (`wire-compat`: 10).

@@ -1,11 +1,12 @@
 //! Uploaded code: a directory of archives, each in a file that is called by its SHA-256.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -14,6 +15,7 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use runvoy_core::code::{CodeDigest, CodeHasher};
 use runvoy_core::port::{CodeBody, CodeError, CodeStore, StoreError};
+use tokio::sync::Semaphore;
 
 use crate::task_dir::space;
 
@@ -35,6 +37,10 @@ struct Inner {
     parts: AtomicU64,
     /// A use and a removal of the same archive happen one after the other.
     uses: Mutex<()>,
+    /// What is to be compared with its digest before it is found again.
+    doubted: Mutex<HashSet<CodeDigest>>,
+    /// One is compared at a time.
+    comparing: Arc<Semaphore>,
 }
 
 impl CodeFiles {
@@ -49,8 +55,29 @@ impl CodeFiles {
                 fs::remove_file(entry.path())?;
             }
         }
-        let (parts, uses) = (AtomicU64::new(0), Mutex::new(()));
-        Ok(Self(Arc::new(Inner { dir, least_free_disk, parts, uses })))
+        Ok(Self(Arc::new(Inner {
+            dir,
+            least_free_disk,
+            parts: AtomicU64::new(0),
+            uses: Mutex::new(()),
+            doubted: Mutex::default(),
+            comparing: Arc::new(Semaphore::new(1)),
+        })))
+    }
+
+    /// Settles a doubt about an archive, if there is one. Who asks while somebody compares waits for what comes of it.
+    async fn settle(&self, digest: CodeDigest) -> Result<(), StoreError> {
+        if !self.0.doubted().contains(&digest) {
+            return Ok(());
+        }
+        let turn = Arc::clone(&self.0.comparing).acquire_owned().await.map_err(StoreError::unavailable)?;
+        let inner = Arc::clone(&self.0);
+        let settled = tokio::task::spawn_blocking(move || {
+            // Kept to the end of the work, whoever waits for it or no longer does.
+            let _turn = turn;
+            inner.settle(digest)
+        });
+        settled.await.map_err(StoreError::unavailable)?.map_err(StoreError::unavailable)
     }
 
     async fn blocking<T: Send + 'static>(
@@ -82,6 +109,39 @@ impl Inner {
         Ok(Some(data.len()))
     }
 
+    fn doubted(&self) -> MutexGuard<'_, HashSet<CodeDigest>> {
+        self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compares a doubted archive with its digest, and removes one that is another.
+    fn settle(&self, digest: CodeDigest) -> io::Result<()> {
+        if !self.doubted().contains(&digest) {
+            return Ok(());
+        }
+        match File::open(self.path(digest)) {
+            Ok(file) if !holds(&file, digest) => self.remove_damaged(digest, &file)?,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.doubted().remove(&digest);
+        Ok(())
+    }
+
+    /// Unless the same name has another file by now.
+    fn remove_damaged(&self, digest: CodeDigest, damaged: &File) -> io::Result<()> {
+        let _one = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = match fs::metadata(self.path(digest)) {
+            Ok(there) => there,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if there.ino() == damaged.metadata()?.ino() {
+            fs::remove_file(self.path(digest))?;
+            tracing::warn!(%digest, "uploaded code removed: it was damaged");
+        }
+        Ok(())
+    }
+
     fn remove_unused(&self, before: Timestamp) -> io::Result<Vec<CodeDigest>> {
         let mut removed = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
@@ -92,6 +152,7 @@ impl Inner {
             let _one = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
             if entry.metadata()?.modified()? < time(before) {
                 fs::remove_file(entry.path())?;
+                self.doubted().remove(&digest);
                 removed.push(digest);
             }
         }
@@ -128,8 +189,13 @@ impl Inner {
             part.file.sync_all()?;
             {
                 let _one = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-                // The same bytes take the place of the same bytes.
+                // The same bytes take the place of the same bytes, whose last use may be later than this upload's beginning.
+                if let Ok(there) = fs::metadata(self.path(digest)) {
+                    let used = there.modified()?.max(time(now));
+                    part.file.set_times(FileTimes::new().set_modified(used))?;
+                }
                 fs::rename(&part.path, self.path(digest))?;
+                self.doubted().remove(&digest);
             }
             File::open(&self.dir)?.sync_all()
         };
@@ -170,6 +236,19 @@ impl Drop for Part {
     }
 }
 
+/// Whether a file holds what its digest names. One that cannot be read to its end does not.
+fn holds(mut file: &File, digest: CodeDigest) -> bool {
+    let (mut hasher, mut buffer) = (CodeHasher::default(), vec![0; WRITTEN_AT_ONCE]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return hasher.finish() == digest,
+            Ok(read) => hasher.update(buffer.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
+    }
+}
+
 /// What is before 1970 is never asked for.
 fn time(at: Timestamp) -> SystemTime {
     let seconds = u64::try_from(at.as_second()).unwrap_or_default();
@@ -187,6 +266,7 @@ fn written(error: io::Error, dir: &Path) -> CodeError {
 #[async_trait]
 impl CodeStore for CodeFiles {
     async fn find(&self, digest: CodeDigest, now: Timestamp) -> Result<Option<u64>, StoreError> {
+        self.settle(digest).await?;
         let inner = Arc::clone(&self.0);
         let found = tokio::task::spawn_blocking(move || inner.touch(digest, now)).await;
         found.map_err(StoreError::unavailable)?.map_err(StoreError::unavailable)
@@ -213,6 +293,11 @@ impl CodeStore for CodeFiles {
             }
         }
         self.blocking(move |store| store.finish(&part.write(store, &pieces)?, digest, now)).await
+    }
+
+    async fn doubt(&self, digest: CodeDigest) -> Result<(), StoreError> {
+        self.0.doubted().insert(digest);
+        Ok(())
     }
 
     async fn remove_unused(&self, before: Timestamp) -> Result<Vec<CodeDigest>, StoreError> {

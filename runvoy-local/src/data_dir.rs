@@ -1,6 +1,6 @@
 //! The directory that holds everything of one server, and the lock that makes it one.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 const LOCK: &str = "server.lock";
+const DATABASE: &str = "runvoy.db";
 
 /// A data directory that this process alone serves, until it is dropped.
 #[derive(Debug)]
@@ -37,6 +38,12 @@ pub enum DataDirError {
         path: PathBuf,
         /// What that process says of itself.
         note: Option<ServerNote>,
+    },
+    /// No server has used it.
+    #[error("there is no data directory of a server in {}: it has no runvoy.db", path.display())]
+    Unused {
+        /// The directory, which need not be there.
+        path: PathBuf,
     },
     /// It cannot be created, read or written.
     #[error("cannot use the data directory {}", path.display())]
@@ -71,20 +78,31 @@ impl DataDir {
         Ok(dir)
     }
 
+    /// Locks a directory that a server has used; makes nothing where none has.
+    pub fn open_used(path: &Path) -> Result<Self, DataDirError> {
+        match path.join(DATABASE).try_exists() {
+            Ok(true) => Self::open(path),
+            Ok(false) => Err(DataDirError::Unused { path: path.to_owned() }),
+            Err(source) => Err(DataDirError::Io { path: path.to_owned(), source }),
+        }
+    }
+
     /// The directory, as an absolute path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Lets other users pass through to what is theirs below; they see nothing of the rest, which is its owner's alone.
-    pub fn let_pass(&self) -> io::Result<()> {
-        let mode = std::fs::metadata(&self.path)?.permissions().mode();
-        std::fs::set_permissions(&self.path, Permissions::from_mode(mode | 0o111))
+    /// Unless that is kept, the mode is what it was once the answer is dropped.
+    pub fn let_pass(&self) -> io::Result<Passage> {
+        let before = fs::metadata(&self.path)?.permissions();
+        fs::set_permissions(&self.path, Permissions::from_mode(before.mode() | 0o111))?;
+        Ok(Passage { path: self.path.clone(), before: Some(before) })
     }
 
     /// The database.
     pub fn database(&self) -> PathBuf {
-        self.path.join("runvoy.db")
+        self.path.join(DATABASE)
     }
 
     /// The key that seals what the database must not show.
@@ -119,6 +137,30 @@ impl DataDir {
     }
 }
 
+/// Other users' way through a data directory, open until this is dropped.
+#[derive(Debug)]
+pub struct Passage {
+    path: PathBuf,
+    before: Option<Permissions>,
+}
+
+impl Passage {
+    /// Leaves it open for good: commands of other users need it also without a server.
+    pub fn keep(mut self) {
+        self.before = None;
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        if let Some(before) = self.before.take()
+            && let Err(error) = fs::set_permissions(&self.path, before)
+        {
+            tracing::warn!(%error, "the data directory stays open to other users' commands");
+        }
+    }
+}
+
 /// What the holder wrote; `None` also while it is about to.
 fn read_note(lock: &mut File) -> Option<ServerNote> {
     let mut text = String::new();
@@ -143,5 +185,32 @@ mod tests {
         }
         drop(first);
         DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_no_server_has_used_is_told_and_nothing_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in [dir.path().to_owned(), dir.path().join("data")] {
+            let error = DataDir::open_used(&path).unwrap_err();
+            assert!(matches!(error, DataDirError::Unused { .. }), "{error}");
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        fs::write(dir.path().join(DATABASE), "").unwrap();
+        DataDir::open_used(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_way_through_that_is_not_kept_is_closed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&dir.path().join("data")).unwrap();
+        let mode = || fs::metadata(data.path()).unwrap().permissions().mode() & 0o777;
+        let passage = data.let_pass().unwrap();
+        assert_eq!(mode(), 0o711);
+        drop(passage);
+        assert_eq!(mode(), 0o700);
+        data.let_pass().unwrap().keep();
+        // What was open before stays so.
+        drop(data.let_pass().unwrap());
+        assert_eq!(mode(), 0o711);
     }
 }

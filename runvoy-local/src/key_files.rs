@@ -8,13 +8,14 @@ mod tests;
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 
 use crate::DataDir;
 use crate::sqlite::{
-    Fits, MasterKey, MasterKeyError, OnAuditProblem, OpenError, ResealError, Resealed, fits,
-    remove_unfinished, reseal, sync_directory,
+    Fits, MasterKey, MasterKeyError, OnAuditProblem, OpenError, OpenProblem, ResealError, Resealed, fits,
+    knows_a_key, remove_unfinished, reseal, sync_directory,
 };
 
 /// What a rotation is to do.
@@ -46,6 +47,15 @@ pub enum RotateError {
     /// The present key cannot be read.
     #[error(transparent)]
     Key(#[from] MasterKeyError),
+    /// The file is gone, and another key than the one that was in it opens nothing.
+    #[error(
+        "there is no {path}, and the database beside it was made with a key: bring the file back, or give the key in RUNVOY_MASTER_KEY; where it is lost, docs/OPERATIONS.md says how to go on",
+        path = .path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The database cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -58,18 +68,27 @@ pub enum RotateError {
     /// There is no file to put a new key into, and none was given.
     #[error("the master key is not kept in a file, so the new one has to be given, too")]
     NoNewKey,
+    /// There is no other key to change to.
+    #[error("the new master key is the old one; nothing was changed")]
+    SameKey,
 }
 
-/// The key of the data directory's file; made at the first start.
+/// The key of the data directory's file; made at the first start, and never beside a database that was made with one.
 ///
 /// Finishes a rotation that was cut off after the database got its new key, and takes back one that was cut off before.
 /// While there is no database to say which, nothing is thrown away: it may be on its way back.
 pub(crate) fn settle(dir: &DataDir) -> Result<MasterKey, RotateError> {
+    let key = settled(dir)?;
+    // Only now: without a key, what is half done may be all that is left of it.
+    remove_unfinished(&dir.master_key())?;
+    remove_unfinished(&dir.next_master_key())?;
+    Ok(key)
+}
+
+fn settled(dir: &DataDir) -> Result<MasterKey, RotateError> {
     let (path, next_path) = (dir.master_key(), dir.next_master_key());
-    remove_unfinished(&path)?;
-    remove_unfinished(&next_path)?;
     let Some(next) = MasterKey::load_if_there(&next_path)? else {
-        return Ok(MasterKey::load_or_create(&path)?);
+        return present_or_first(dir);
     };
     let is_next = match fits(&dir.database(), &next)? {
         Fits::Yes => true,
@@ -80,13 +99,25 @@ pub(crate) fn settle(dir: &DataDir) -> Result<MasterKey, RotateError> {
         take_its_place(dir)?;
         return Ok(next);
     }
-    let key = MasterKey::load_or_create(&path)?;
+    let key = present_or_first(dir)?;
     // Where neither is right, somebody has put another file here: nothing is thrown away either.
     if fits(&dir.database(), &key)? == Fits::Yes {
         fs::remove_file(&next_path)?;
         sync_directory(&next_path)?;
     }
     Ok(key)
+}
+
+/// The key of the file. The first one is made where no database needs another.
+fn present_or_first(dir: &DataDir) -> Result<MasterKey, RotateError> {
+    let path = dir.master_key();
+    if let Some(key) = MasterKey::load_if_there(&path)? {
+        return Ok(key);
+    }
+    if knows_a_key(&dir.database())? {
+        return Err(RotateError::Missing { path });
+    }
+    Ok(MasterKey::load_or_create(&path)?)
 }
 
 /// Gives a data directory another master key.
@@ -110,25 +141,29 @@ enum Step {
 
 fn rotate(dir: &DataDir, rotation: Rotation, done: &mut dyn FnMut(Step)) -> Result<Rotated, RotateError> {
     let Rotation { old, new, at, on_audit_problem } = rotation;
-    let is_in_file = old.is_none();
-    let old = match old {
-        Some(old) => old,
-        None => settle(dir)?,
-    };
+    let (is_in_file, new_is_in_file) = (old.is_none(), new.is_none());
+    let Some(old) = old_key(dir, old, new.as_ref())? else { return Ok(Rotated::Before) };
     done(Step::Settled);
-    let new_is_in_file = new.is_none();
+    let database = dir.database();
+    let old_fits = fits(&database, &old)?;
     let new = match new {
+        Some(new) if new.is(&old) => return Err(RotateError::SameKey),
         Some(new) => new,
-        None if is_in_file => write_next(dir)?,
-        None => return Err(RotateError::NoNewKey),
+        None if !is_in_file => return Err(RotateError::NoNewKey),
+        // Before there is a further file.
+        None if old_fits == Fits::No => return Err(wrong_key(dir)),
+        None => write_next(dir)?,
     };
     done(Step::Written);
-    let database = dir.database();
-    let was_sealed = fits(&database, &old)? == Fits::No && fits(&database, &new)? == Fits::Yes;
-    let rotated = if was_sealed {
+    let rotated = if old_fits == Fits::No && fits(&database, &new)? == Fits::Yes {
         Rotated::Before
     } else {
-        Rotated::Now(reseal(&database, &old, &new, at, on_audit_problem)?)
+        let resealed = reseal(&database, &old, &new, at, on_audit_problem);
+        if resealed.is_err() && new_is_in_file {
+            // The database knows whether it was. What is not taken back now is at the next start.
+            let _ = settle(dir);
+        }
+        Rotated::Now(resealed?)
     };
     done(Step::Sealed);
     if new_is_in_file {
@@ -139,6 +174,25 @@ fn rotate(dir: &DataDir, rotation: Rotation, done: &mut dyn FnMut(Step)) -> Resu
     }
     done(Step::Replaced);
     Ok(rotated)
+}
+
+/// The key to rotate from. `None` if its file was removed by a rotation to `new` that was not told that it was done.
+fn old_key(
+    dir: &DataDir,
+    old: Option<MasterKey>,
+    new: Option<&MasterKey>,
+) -> Result<Option<MasterKey>, RotateError> {
+    if old.is_some() {
+        return Ok(old);
+    }
+    match (settle(dir), new) {
+        (Err(RotateError::Missing { .. }), Some(new)) if fits(&dir.database(), new)? == Fits::Yes => Ok(None),
+        (settled, _) => settled.map(Some),
+    }
+}
+
+fn wrong_key(dir: &DataDir) -> RotateError {
+    RotateError::Open(OpenError { path: dir.database(), problem: OpenProblem::WrongMasterKey })
 }
 
 /// A new key, beside the old one.

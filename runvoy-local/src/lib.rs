@@ -48,7 +48,7 @@ mod local;
 mod policy_dir;
 
 #[cfg(feature = "server")]
-pub use data_dir::{DataDir, DataDirError, ServerNote};
+pub use data_dir::{DataDir, DataDirError, Passage, ServerNote};
 #[cfg(all(feature = "server", feature = "process", feature = "sqlite"))]
 pub use executors::{ExecutorChoice, Sandbox};
 #[cfg(all(feature = "server", feature = "sqlite"))]

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::code_files::CodeFiles;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, Passage};
 use crate::executors::{self, ExecutorChoice, Sandbox};
 use crate::guest::WithGuest;
 use crate::key_files;
@@ -99,6 +99,8 @@ pub struct Opened {
     runvoy: Runvoy,
     sandbox: Sandbox,
     dir: DataDir,
+    /// Closed again, if this server is not to be there.
+    passage: Option<Passage>,
     policies: Option<PolicyDir>,
     has_guest: bool,
     reconcile_every: Duration,
@@ -112,7 +114,10 @@ impl Opened {
 
     /// Finds the tasks of an earlier server, and begins to look after them.
     pub fn tend(self) -> Local {
-        let Self { runvoy, sandbox, dir, policies, has_guest, reconcile_every } = self;
+        let Self { runvoy, sandbox, dir, passage, policies, has_guest, reconcile_every } = self;
+        if let Some(passage) = passage {
+            passage.keep();
+        }
         let mut background = JoinSet::new();
         // Who owns the data directory knows that nobody else is at a start that was left half done.
         let options =
@@ -161,12 +166,11 @@ impl Local {
         let (checkpoint_key, stream_key) = (master_key.checkpoint_key(), master_key.stream_key());
         let stores = SqliteStores::open(SqliteConfig { path: dir.database(), master_key })
             .map_err(failed("the database is not usable"))?;
-        if config.run_as.is_some() {
-            dir.let_pass().map_err(failed("commands of another user cannot reach their directories"))?;
-        }
+        let passage = config.run_as.is_some().then(|| dir.let_pass()).transpose();
+        let passage = passage.map_err(failed("commands of another user cannot reach their directories"))?;
         let (executor, sandbox) =
             executors::choose(&dir, &config).await.map_err(failed("no command could be run"))?;
-        let code = CodeFiles::open(dir.code(), limits::FREE_DISK_PERCENT)
+        let code = CodeFiles::open(dir.code(), limits::UPLOAD_FREE_DISK_PERCENT)
             .map_err(failed("uploaded code cannot be kept"))?;
         let logs = LogFiles::new(dir.executions()).map_err(failed("the log files are not usable"))?;
         let has_guest = config.guest.is_some();
@@ -198,7 +202,8 @@ impl Local {
             .config(config.service)
             .build()
             .map_err(failed("a port is missing"))?;
-        Ok(Opened { runvoy, sandbox, dir, policies, has_guest, reconcile_every: config.reconcile_every })
+        let reconcile_every = config.reconcile_every;
+        Ok(Opened { runvoy, sandbox, dir, passage, policies, has_guest, reconcile_every })
     }
 
     /// What has the directory of policies read again.
@@ -271,4 +276,37 @@ fn with_guest(keys: Arc<dyn KeyStore>, guest: Option<Guest>) -> Arc<dyn KeyStore
     let request_id = RequestId::random();
     let user = User::new(email, Role::Admin, SystemClock.now(), request_id);
     Arc::new(WithGuest { inner: keys, user, key: key.hash() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_start_that_is_refused_leaves_the_directory_its_owners_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(&home.path().join("data")).unwrap();
+        let path = dir.path().to_owned();
+        let config = LocalConfig {
+            // No container's user is to be chosen here.
+            executor: ExecutorChoice::Docker,
+            docker_host: None,
+            agent: home.path().join("agent"),
+            base_env: BTreeMap::new(),
+            run_as: Some("nobody".to_owned()),
+            max_processes: None,
+            network: Network::default(),
+            service: Config::default(),
+            guest: None,
+            reconcile_every: Duration::from_secs(5),
+            master_key: None,
+            policies: None,
+            server_log: None,
+        };
+        assert!(Local::open(dir, config).await.is_err());
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 }

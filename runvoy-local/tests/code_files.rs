@@ -87,3 +87,27 @@ async fn nothing_is_taken_where_the_disk_is_nearly_full() {
     );
     assert!(names(dir.path()).is_empty());
 }
+
+#[tokio::test]
+async fn a_damaged_archive_is_gone_once_somebody_doubts_it_and_can_be_put_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = CodeFiles::open(dir.path(), 0).unwrap();
+    let (whole, damaged) = (digest(b"whole"), digest(b"an archive"));
+    store.put(whole, body(b"whole"), 100, now()).await.unwrap();
+    for damage in [&b"an archivf"[..], b"an arch", b""] {
+        store.put(damaged, body(b"an archive"), 100, now()).await.unwrap();
+        let path = dir.path().join(damaged.to_string());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&path, damage).unwrap();
+        for digest in [whole, damaged] {
+            store.doubt(digest).await.unwrap();
+        }
+        let found = tokio::join!(store.find(damaged, now()), store.find(damaged, now()));
+        assert_eq!((found.0.unwrap(), found.1.unwrap()), (None, None));
+        assert_eq!(names(dir.path()), [whole.to_string()]);
+        assert_eq!(store.find(whole, now()).await.unwrap(), Some(5));
+    }
+    store.doubt(damaged).await.unwrap();
+    store.put(damaged, body(b"an archive"), 100, now()).await.unwrap();
+    assert_eq!(store.find(damaged, now()).await.unwrap(), Some(10));
+}

@@ -321,6 +321,60 @@ async fn an_index_that_points_nowhere_is_passed_over() {
     assert_eq!((read.len(), gaps, complete), (20, Vec::new(), Some(true)));
 }
 
+/// The files that this process has open although no name in `root` leads to them any more.
+fn open_and_deleted(root: &Path) -> Vec<PathBuf> {
+    let root = root.canonicalize().unwrap();
+    let open = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+    let open = open.filter_map(|fd| fs::read_link(fd).ok());
+    open.filter(|path| path.starts_with(&root) && path.to_string_lossy().ends_with(" (deleted)")).collect()
+}
+
+#[tokio::test]
+async fn a_log_that_was_deleted_reads_as_empty_and_is_kept_open_by_nobody() {
+    let files = Files::new();
+    let [first, second, third] = [(); 3].map(|()| ExecutionId::random());
+    for id in [first, second, third] {
+        // Of several segments.
+        for _ in 0..40 {
+            files.append(id, Stream::Stdout, &[b'x'; 1000]).await;
+        }
+        files.end(id).await;
+    }
+    for id in [first, second] {
+        let (read, _, complete) = read_all(&files.source, id, 10).await;
+        assert_eq!((read.len(), complete), (40, Some(true)));
+        fs::remove_dir_all(dir(files.root.path(), id)).unwrap();
+    }
+    assert_ne!(open_and_deleted(files.root.path()), Vec::<PathBuf>::new());
+    assert_eq!(read_all(&files.source, first, 10).await, (Vec::new(), Vec::new(), None));
+    assert_eq!(open_and_deleted(files.root.path()), Vec::<PathBuf>::new());
+    // Another one closes them, too.
+    read_all(&files.source, third, 10).await;
+    fs::remove_dir_all(dir(files.root.path(), third)).unwrap();
+    assert_ne!(open_and_deleted(files.root.path()), Vec::<PathBuf>::new());
+    read_all(&files.source, ExecutionId::random(), 10).await;
+    assert_eq!(open_and_deleted(files.root.path()), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_segment_that_was_deleted_is_a_gap_also_in_a_log_that_was_read_before() {
+    let files = Files::new();
+    let id = ExecutionId::random();
+    for _ in 0..40 {
+        files.append(id, Stream::Stdout, &[b'x'; 1000]).await;
+    }
+    files.end(id).await;
+    let (read, _, complete) = read_all(&files.source, id, 10).await;
+    assert_eq!((read.len(), complete), (40, Some(true)));
+    let first = layout::segment_name(0, layout::SEGMENT_EXTENSION);
+    fs::remove_file(dir(files.root.path(), id).join(layout::LOG).join(first)).unwrap();
+    // Whoever comes first finds out.
+    let _ = files.source.read(id, None, ReadLimit { events: 10, bytes: 1024 }).await;
+    let (read, gaps, complete) = read_all(&files.source, id, 10).await;
+    assert_eq!((gaps.len(), complete), (1, Some(false)));
+    assert_eq!(read.len() as u64 + gaps[0].1, 40);
+}
+
 /// Bytes of a command that look like a block are not taken for one.
 #[tokio::test]
 async fn a_block_in_the_output_is_output() {

@@ -26,16 +26,16 @@ const SSH: &str = "is an SSH address, which needs a key in the image; use the ht
                    private repository";
 const NO_URL: &str = "is not a URL of a repository: https://HOST/PATH";
 
-/// Checks the address of a repository: `https://HOST/PATH`, or `http://` where there is no token to be shown.
+/// Checks the address of a repository: `https://HOST/PATH`.
 ///
 /// ```
 /// use runvoy_task::checkout;
 ///
-/// assert!(checkout::check_url("https://git.example.com/a.git", true).is_ok());
-/// let why = checkout::check_url("git@git.example.com:a.git", true).unwrap_err();
+/// assert!(checkout::check_url("https://git.example.com/a.git").is_ok());
+/// let why = checkout::check_url("git@git.example.com:a.git").unwrap_err();
 /// assert!(why.to_string().starts_with("is an SSH address"));
 /// ```
-pub fn check_url(url: &str, has_token: bool) -> Result<(), Unusable> {
+pub fn check_url(url: &str) -> Result<(), Unusable> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(Unusable(if looks_like_ssh(url) { SSH } else { "is not an https:// URL; use one" }));
     };
@@ -44,10 +44,10 @@ pub fn check_url(url: &str, has_token: bool) -> Result<(), Unusable> {
         "https" | "http" if authority.contains('@') => {
             return Err(Unusable("holds a user name or password; give the token as a secret instead"));
         }
-        "http" if has_token => {
-            return Err(Unusable("is http://, which would show the token; use https://"));
+        "https" => {}
+        "http" => {
+            return Err(Unusable("is http://, where anybody on the way can change the code; use https://"));
         }
-        "https" | "http" => {}
         "ssh" | "git+ssh" | "ssh+git" => return Err(Unusable(SSH)),
         "git" => return Err(Unusable("is git://, which is not encrypted; use https://")),
         "file" => return Err(Unusable("is file://; upload the directory instead, or use https://")),
@@ -100,31 +100,31 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_refused_in_words_that_repeat_no_password() {
-        for (url, token, word) in [
-            ("git@github.com:a/b.git", false, "SSH"),
-            ("ssh://git@github.com/a/b.git", true, "SSH"),
-            ("git+ssh://github.com/a/b.git", true, "SSH"),
-            ("git://github.com/a/b.git", false, "git://"),
-            ("file:///srv/a.git", false, "file://"),
-            ("/srv/a.git", false, "https://"),
-            ("https://me:hunter22@github.com/a/b.git", false, "secret"),
-            ("https://hunter22@github.com/a/b.git", true, "secret"),
-            ("http://github.com/a/b.git", true, "https://"),
-            ("https:///a/b.git", false, "URL"),
-            ("https://:443/a.git", false, "URL"),
-            ("https://github.com/a b.git", false, "URL"),
-            ("https://github.com/a\"\n[core]", false, "URL"),
-            ("https://github.com/a.git?x=1", false, "URL"),
-            ("ftp://github.com/a/b.git", false, "https://"),
-            ("", false, "https://"),
+        for (url, word) in [
+            ("git@github.com:a/b.git", "SSH"),
+            ("ssh://git@github.com/a/b.git", "SSH"),
+            ("git+ssh://github.com/a/b.git", "SSH"),
+            ("git://github.com/a/b.git", "git://"),
+            ("file:///srv/a.git", "file://"),
+            ("/srv/a.git", "https://"),
+            ("https://me:hunter22@github.com/a/b.git", "secret"),
+            ("https://hunter22@github.com/a/b.git", "secret"),
+            ("http://github.com/a/b.git", "https://"),
+            ("https:///a/b.git", "URL"),
+            ("https://:443/a.git", "URL"),
+            ("https://github.com/a b.git", "URL"),
+            ("https://github.com/a\"\n[core]", "URL"),
+            ("https://github.com/a.git?x=1", "URL"),
+            ("ftp://github.com/a/b.git", "https://"),
+            ("", "https://"),
         ] {
-            let why = check_url(url, token).unwrap_err().to_string();
+            let why = check_url(url).unwrap_err().to_string();
             assert!(why.contains(word) && !why.contains("hunter22"), "{url}: {why}");
         }
         let long = |bytes: usize| format!("https://host/{}", "a".repeat(bytes - 13));
-        assert_eq!(check_url(&long(2048), false), Ok(()));
-        assert!(check_url(&long(2049), false).unwrap_err().to_string().contains("2048"));
-        assert_eq!(check_url("http://git.example.com:8080/a/b.git/", false), Ok(()));
+        assert_eq!(check_url(&long(2048)), Ok(()));
+        assert!(check_url(&long(2049)).unwrap_err().to_string().contains("2048"));
+        assert_eq!(check_url("https://git.example.com:8443/a/b.git/"), Ok(()));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub const SPEC: &str = "spec";
 pub const LOG: &str = "log";
 /// The fresh working directory of a command without a workspace.
 pub const WORK: &str = "work";
+/// Is there while the directory to start in is being prepared.
+pub const PREPARING: &str = "preparing";
 /// What the agent itself has to say: not a log of the command.
 pub const AGENT_LOG: &str = "agent.log";
 

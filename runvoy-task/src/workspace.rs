@@ -27,9 +27,6 @@ pub struct GitWorkspace {
     /// Gives access to a private repository. Always masked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
-    /// The user name that goes with the token; [`Self::TOKEN_USER`] when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_user: Option<String>,
     /// How the server is reached.
     #[serde(default)]
     pub network: Network,
@@ -38,19 +35,12 @@ pub struct GitWorkspace {
 impl GitWorkspace {
     /// The ref that is checked out when nobody names one.
     pub const DEFAULT_REF: &str = "main";
-    /// A user name that forges take beside a token.
+    /// The user name that goes with a token: forges take it, or any.
     pub const TOKEN_USER: &str = "x-access-token";
 
     /// The default ref of a public repository, in its root.
     pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            git_ref: default_ref(),
-            path: None,
-            token: None,
-            token_user: None,
-            network: Network::default(),
-        }
+        Self { url: url.into(), git_ref: default_ref(), path: None, token: None, network: Network::default() }
     }
 }
 

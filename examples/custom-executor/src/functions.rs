@@ -25,7 +25,8 @@ impl Executor for Functions {
         let work = (self.0)(name).ok_or_else(refused)?;
         lock(&self.1).entry(task.id).or_insert_with(|| {
             let started_at = SystemClock.now();
-            let running = TaskState::Running { started_at, handle: None, image_digest: None };
+            let running =
+                TaskState::Running { started_at, handle: None, image_digest: None, is_preparing: false };
             let state = Arc::new(Mutex::new(running));
             let run = tokio::spawn(tokio::time::timeout(task.request.timeout, work));
             let job = (Arc::clone(&state), run.abort_handle());

@@ -9,12 +9,13 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use runvoy_task::{UploadWorkspace, Workspace};
 
 use super::fault::Fault;
-use super::{Order, Ready, Report, clear, git, upload};
+use super::{MEMORY, Order, Ready, Report, clear, git, upload};
 use crate::{NOT_RUN, identity};
 
 /// Fills the workspace and says what came of it.
@@ -40,6 +41,8 @@ pub(crate) fn run() -> ExitCode {
 fn attempt() -> Result<Ready, Fault> {
     let order = read_order().map_err(|error| Fault::new(format!("the order is not readable: {error}")))?;
     identity::expose_to_oom_killer();
+    limit_memory()
+        .map_err(|error| Fault::new(format!("the memory of this stage cannot be limited: {error}")))?;
     let source = Source::open(order.workspace)?;
     if let Some(who) = &order.run_as {
         identity::take(who)
@@ -49,7 +52,7 @@ fn attempt() -> Result<Ready, Fault> {
     let _ = nix::sys::prctl::set_dumpable(false);
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     umask(Mode::from_bits_truncate(0o022));
-    source.fill(order.root.clone()).inspect_err(|_| {
+    source.fill(order.root.clone(), order.dotenv).inspect_err(|_| {
         // Before a word is said: the log may need the room.
         let _ = clear(&order.root);
     })
@@ -59,6 +62,13 @@ fn read_order() -> io::Result<Order> {
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes)?;
     Ok(serde_json::from_slice(&bytes)?)
+}
+
+/// What is mapped from files, as packs are, does not count.
+fn limit_memory() -> nix::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_DATA)?;
+    let most = hard.min(MEMORY);
+    setrlimit(Resource::RLIMIT_DATA, most, most)
 }
 
 /// A workspace whose source is at hand, whoever this process becomes.
@@ -81,9 +91,9 @@ impl Source {
         }
     }
 
-    fn fill(self, root: PathBuf) -> Result<Ready, Fault> {
+    fn fill(self, root: PathBuf, dotenv: bool) -> Result<Ready, Fault> {
         match self {
-            Self::Git(git) => git::checkout(&git, &root),
+            Self::Git(git) => git::checkout(&git, &root, dotenv),
             Self::Upload(upload, archive) => {
                 upload::unpack(archive, &upload, &root, upload::Limits::default())?;
                 Ok(Ready { commit: None, workdir: root })

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use runvoy_task::block::{Stream, Tail};
 use runvoy_task::{EndReason, RunAs, TaskSpec, Workspace};
 use rustix::process::WaitStatus;
 use serde::{Deserialize, Serialize};
@@ -22,8 +23,13 @@ pub(crate) use checkout::run;
 
 use crate::control::{Cause, Kept, Orders};
 use crate::signals::Signals;
+use crate::sink::Wait;
 use crate::stage::{self, Ended, Log};
-use crate::{command, identity};
+use crate::{clock, command, identity};
+
+/// Bytes of memory that preparing a workspace may take. A checkout needs what its largest file has, and as much again; a server
+/// that never comes to an end of its answer must not have the machine's.
+const MEMORY: u64 = 2 << 30;
 
 /// What the stage is told.
 #[derive(Serialize, Deserialize)]
@@ -31,6 +37,8 @@ struct Order {
     workspace: Workspace,
     root: PathBuf,
     run_as: Option<RunAs>,
+    /// Whether the command gets a file `.env`.
+    dotenv: bool,
 }
 
 /// What it answers.
@@ -76,17 +84,18 @@ pub(crate) fn prepare(
 ) -> Prepared {
     let root = spec.workdir.clone();
     let started = identity::with_own_rights(|| empty_directory(&root, spec.run_as.as_ref()))
-        .map_err(|error| format!("the workspace directory {} is not usable: {error}", root.display()))
+        .map_err(|error| unusable(&root, &error))
         .and_then(|()| {
-            let order = Order { workspace, root: root.clone(), run_as: spec.run_as.clone() };
+            let dotenv = spec.dotenv.iter().any(|name| spec.env.contains_key(name));
+            let order = Order { workspace, root: root.clone(), run_as: spec.run_as.clone(), dotenv };
             let started = serde_json::to_vec(&order)
                 .map_err(io::Error::from)
                 .and_then(|order| command::start("checkout", &order));
-            started.map_err(|error| format!("the workspace could not be prepared: {error}"))
+            started.map_err(|error| format!("the workspace could not be prepared: {error}; try again"))
         });
     let (started, outputs) = match started {
         Ok(started) => started,
-        Err(sentence) => return Prepared { outcome: Err(failed(sentence)), log, signals },
+        Err(sentence) => return never_began(sentence, log, signals),
     };
     let orders = Orders {
         dir: dir.to_owned(),
@@ -110,6 +119,41 @@ pub(crate) fn prepare(
     Prepared { outcome, log, signals }
 }
 
+/// Without a stage that says so, the log is told here.
+fn never_began(sentence: String, mut log: Log, signals: Signals) -> Prepared {
+    let line = format!("runvoy: {sentence}\n");
+    let line = [line.as_bytes(), &[]];
+    let stored = log.sink.append(line, Stream::Stderr, Tail::Newline, clock::now_ms(), &mut Alone);
+    if let Err(error) = stored {
+        log.broken.get_or_insert(error);
+    }
+    Prepared { outcome: Err(failed(sentence)), log, signals }
+}
+
+/// There is nothing yet that could be looked after meanwhile.
+struct Alone;
+
+impl Wait for Alone {
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn is_ending(&self) -> bool {
+        true
+    }
+}
+
+fn unusable(root: &Path, error: &io::Error) -> String {
+    let root = root.display();
+    match error.kind() {
+        io::ErrorKind::DirectoryNotEmpty => format!(
+            "the workspace directory {root} is not empty, and nothing in it is touched; take an image that has nothing \
+             there, or leave `--upload` and `--git-repo` out"
+        ),
+        _ => format!("the workspace directory {root} is not usable: {error}; see that it can be written to"),
+    }
+}
+
 fn outcome(
     status: Option<WaitStatus>,
     cause: Option<Cause>,
@@ -129,6 +173,11 @@ fn outcome(
                 Some(9) => "preparing the workspace was killed, as happens when memory runs out; \
                             give the task more memory"
                     .to_owned(),
+                Some(6) => format!(
+                    "preparing the workspace was given up, as happens when it needs more than {} GiB of memory; check the \
+                     address, or upload less; see the log",
+                    MEMORY >> 30
+                ),
                 Some(signal) => format!("preparing the workspace crashed with signal {signal}; see the log"),
                 None => "preparing the workspace ended without an answer; see the log".to_owned(),
             })),

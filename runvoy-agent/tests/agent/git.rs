@@ -9,9 +9,9 @@ use runvoy_task::{EndReason, EndRecord, GitWorkspace, Isolation, Secret, Workspa
 
 use crate::log::Tmpfs;
 use crate::server::proxy::Proxy;
-use crate::server::repository::{Repositories, git};
+use crate::server::repository::{self, Repositories, git};
 use crate::server::{HIDDEN_HOST, Server};
-use crate::task::{Log, Task, eventually, root};
+use crate::task::{Agent, Log, Task, eventually, root};
 
 const TOKEN: &str = "rvtest-Zq81xPw3LmN7";
 
@@ -177,12 +177,23 @@ fn refusals_are_told_in_one_sentence_with_a_remedy() {
         (with("busy/a.git", "main", Some(TOKEN)), "try again later", "remote: come back later"),
         (with("away/a.git", "main", Some(TOKEN)), "https://elsewhere.invalid", ""),
         (with("around/a.git", "main", Some(TOKEN)), "in circles", ""),
+        (with("short/a.git", "main", Some(TOKEN)), "broke off in the middle of its answer; try again", ""),
     ] {
         let (told, log) = failure(git);
         assert!(told.contains(sentence), "{told}");
         assert!(log.contains(said), "{log}");
         assert!(!told.contains("rvtest-") && !log.contains("rvtest-"), "{log}");
     }
+}
+
+#[test]
+fn what_a_server_says_is_told_without_control_characters_and_not_for_ever() {
+    let repositories = Repositories::new();
+    let server = Server::start(repositories.root(), None);
+    let (sentence, said) = failure(server.workspace("rude/a.git", "main"));
+    assert!(sentence.len() <= 1024 && !sentence.contains(char::is_control), "{sentence:?}");
+    assert!(sentence.starts_with("the repository could not be fetched from localhost"), "{sentence}");
+    assert!(said.contains("\x01\x01"), "the log has it as it came");
 }
 
 #[test]
@@ -413,6 +424,40 @@ fn a_stop_ends_a_slow_checkout_at_once() {
     assert_eq!(fs::read_dir(&task.spec.workdir).unwrap().count(), 0);
 }
 
+/// The supervisor's process, and that of the checkout.
+fn stage_of(agent: &Agent) -> (i32, i32) {
+    let child = |pid: i32| -> i32 {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        children.trim().parse().unwrap()
+    };
+    let supervisor = child(agent.pid().as_raw());
+    let checkout = child(supervisor);
+    assert!(fs::read_to_string(format!("/proc/{checkout}/cmdline")).unwrap().contains("checkout"));
+    (supervisor, checkout)
+}
+
+/// An answer without an end takes many seconds to fill the memory; so the limit is looked at, and its effect is brought about.
+#[test]
+fn a_checkout_has_its_own_limit_of_memory_and_what_dies_of_it_is_told_with_a_remedy() {
+    let repositories = Repositories::new();
+    repositories.create("a", FILES);
+    let server = Server::start(repositories.root(), None);
+    let task = task("echo ran", server.workspace("slow/a.git", "main"))
+        .with(|spec| spec.isolation = Isolation::Subreaper);
+    let mut agent = task.start();
+    eventually("a request that waits", || (server.held() > 0).then_some(()));
+    let (_, checkout) = stage_of(&agent);
+    let limits = fs::read_to_string(format!("/proc/{checkout}/limits")).unwrap();
+    let data = limits.lines().find_map(|line| line.strip_prefix("Max data size")).unwrap();
+    assert_eq!(data.split_whitespace().take(2).collect::<Vec<_>>(), ["2147483648"; 2]);
+    kill(Pid::from_raw(checkout), Signal::SIGABRT).unwrap();
+    let end = agent.end();
+    assert_eq!((end.exit_code, end.reason), (None, EndReason::WorkspaceFailed), "{end:?}");
+    let sentence = end.message.unwrap();
+    assert!(sentence.contains("2 GiB of memory; check the address"), "{sentence}");
+    assert_eq!(fs::read_dir(&task.spec.workdir).unwrap().count(), 0, "nothing is left behind");
+}
+
 /// Both halves of the agent at once, so that nobody is left to kill it.
 #[test]
 fn a_checkout_does_not_outlive_the_agent() {
@@ -423,13 +468,7 @@ fn a_checkout_does_not_outlive_the_agent() {
         .with(|spec| spec.isolation = Isolation::Subreaper);
     let mut agent = task.start();
     eventually("a request that waits", || (server.held() > 0).then_some(()));
-    let child = |pid: i32| -> i32 {
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-        children.trim().parse().unwrap()
-    };
-    let supervisor = child(agent.pid().as_raw());
-    let checkout = child(supervisor);
-    assert!(fs::read_to_string(format!("/proc/{checkout}/cmdline")).unwrap().contains("checkout"));
+    let (supervisor, checkout) = stage_of(&agent);
     agent.signal(Signal::SIGSTOP);
     kill(Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
     agent.signal(Signal::SIGKILL);
@@ -493,7 +532,7 @@ fn a_checkout_belongs_to_whom_the_command_runs_as() {
 fn variables_are_repeated_in_a_file_unless_the_workspace_brings_one() {
     let repositories = Repositories::new();
     let repository = repositories.create("a", FILES);
-    repository.write(&[("infra/.env", "mine\n")]);
+    repository.write(&[("infra/.env", "mine\n"), ("a [b]*/file", "text\n")]);
     let own = repository.commit("own");
     repository.publish(&own, "refs/heads/own");
     let server = Server::start(repositories.root(), None);
@@ -504,10 +543,18 @@ fn variables_are_repeated_in_a_file_unless_the_workspace_brings_one() {
             spec.env.insert("SECRET".into(), "hidden".into());
             spec.dotenv = ["WHO", "ABSENT"].map(str::to_owned).into();
         });
-        task.run().1.stdout()
+        let said = task.run().1.stdout();
+        if task.spec.workspace.is_some() {
+            let status =
+                repository::git(&task.spec.workdir).args(["status", "--porcelain"]).output().unwrap();
+            assert_eq!((status.status.code(), status.stdout), (Some(0), Vec::new()), "it is nobody's change");
+        }
+        said
     };
     assert_eq!(run(None), "WHO='the caller'\n-rw-------\n");
     let mut git = server.workspace("a.git", "own");
+    assert_eq!(run(Some(git.clone())), "WHO='the caller'\n-rw-------\n");
+    git.path = Some("a [b]*".to_owned());
     assert_eq!(run(Some(git.clone())), "WHO='the caller'\n-rw-------\n");
     git.path = Some("infra".to_owned());
     assert_eq!(run(Some(git)), "mine\n-rw-r--r--\n");
@@ -520,9 +567,12 @@ fn a_workspace_directory_that_is_not_empty_is_left_alone() {
     let server = Server::start(repositories.root(), None);
     let task = task("echo ran", server.workspace("a.git", "main"));
     fs::write(task.work("mine"), "mine").unwrap();
-    let (end, _) = task.run();
+    let (end, log) = task.run();
     assert_eq!(end.reason, EndReason::WorkspaceFailed);
-    assert!(end.message.unwrap().contains("not empty"));
+    log.assert_agrees(&end);
+    let sentence = end.message.unwrap();
+    assert!(sentence.contains("not empty") && sentence.contains("take an image"), "{sentence}");
+    assert_eq!(log.stderr(), format!("runvoy: {sentence}\n"));
     assert_eq!(fs::read_to_string(task.work("mine")).unwrap(), "mine");
     let missing =
         self::task("pwd", server.workspace("a.git", "main")).with(|spec| spec.workdir.push("made/here"));

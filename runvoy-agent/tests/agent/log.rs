@@ -117,6 +117,21 @@ fn a_full_disk_delays_and_loses_nothing() {
 }
 
 #[test]
+fn a_full_disk_has_room_left_for_a_kill_and_its_record() {
+    let task = Task::shell("exec yes");
+    let Some(_tmpfs) = Tmpfs::mount(&task.dir) else { return };
+    Command::new("mount").args(["-o", "remount,size=64m"]).arg(&task.dir).status().unwrap();
+    let mut agent = task.start();
+    eventually("a disk as full as it may be", || (Log::size(&task.dir) > 60_000_000).then_some(()));
+    // Nobody makes room: not for the order, nor for what the command had said by then.
+    request_stop(&task.dir, Some(Duration::from_millis(100)));
+    agent.signal(Signal::SIGTERM);
+    let end = agent.end();
+    assert_eq!(end.reason, EndReason::Stopped);
+    task.log().assert_agrees(&end);
+}
+
+#[test]
 fn a_full_disk_does_not_keep_the_command_alive() {
     let task = Task::shell("touch started; exec yes");
     let Some(_tmpfs) = Tmpfs::mount(&task.dir) else { return };

@@ -8,6 +8,7 @@ use flate2::write::GzEncoder;
 use runvoy_task::{EndReason, UploadWorkspace, Workspace};
 use sha2::{Digest as _, Sha256};
 
+use crate::log::Tmpfs;
 use crate::task::{Task, root};
 
 /// A `.tar.gz` of files, with permissions.
@@ -90,4 +91,17 @@ fn what_cannot_be_unpacked_is_told_and_nothing_is_left() {
         assert_eq!(fs::read_dir(&task.spec.workdir).unwrap().count(), 0);
         log.assert_agrees(&end);
     }
+}
+
+#[test]
+fn a_disk_that_gets_full_while_code_is_unpacked_is_told() {
+    let archive = archive(&[("small", "text", 0o644), ("large", &"x".repeat(3_000_000), 0o644)]);
+    let task = task("echo ran", &archive);
+    let Some(_tmpfs) = Tmpfs::mount(&task.spec.workdir) else { return };
+    let (end, log) = task.run();
+    assert_eq!((end.exit_code, end.reason), (None, EndReason::WorkspaceFailed), "{end:?}");
+    let sentence = end.message.clone().unwrap();
+    assert!(sentence.contains("disk is full"), "{sentence}");
+    assert_eq!(log.stderr(), format!("runvoy: {sentence}\n"));
+    assert_eq!(fs::read_dir(&task.spec.workdir).unwrap().count(), 0, "what was unpacked gives its room back");
 }

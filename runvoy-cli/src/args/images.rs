@@ -102,9 +102,9 @@ pub(crate) struct ImagesUpdateArgs {
 /// Remove an image from the registry; what runs in it goes on
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ImagesUnregisterArgs {
-    /// Id of the image, as `runvoy images list` shows it
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
+    /// Image: its id, or what it was registered as, or its name and tag, if no other is called so
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

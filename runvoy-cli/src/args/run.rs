@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use runvoy_core::id::{LockName, SecretName};
 
 /// Run a command, stream its output, and exit with its exit code
@@ -59,7 +60,7 @@ pub(crate) enum OnLockHeld {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunOptions {
     /// Registered image to run in; the default image otherwise
-    #[arg(long, short, value_name = "IMAGE")]
+    #[arg(long, short, value_name = "IMAGE", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) image: Option<String>,
     /// Variable of the command; `-e NAME` copies the caller's. `RUNVOY_USER_<NAME>` variables are taken too
     #[arg(long, short, value_name = "NAME=VALUE")]
@@ -71,13 +72,13 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "NAME")]
     pub(crate) secret: Vec<SecretName>,
     /// Git repository to start in, by its https:// address
-    #[arg(long, short, value_name = "URL")]
+    #[arg(long, short, value_name = "URL", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) git_repo: Option<String>,
     /// Its branch, tag or commit [default: main]
-    #[arg(long, short = 'r', value_name = "REF")]
+    #[arg(long, short = 'r', value_name = "REF", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) git_ref: Option<String>,
     /// Directory of it to start in
-    #[arg(long, short = 'p', value_name = "PATH")]
+    #[arg(long, short = 'p', value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) git_path: Option<String>,
     /// Secret that is the token of a private repository; the command does not get it
     #[arg(long, value_name = "NAME")]

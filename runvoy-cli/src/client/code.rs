@@ -34,7 +34,9 @@ impl Client {
         match response.status() {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
-            status => Err(failure::of_head(status, &self.endpoint, "upload code")),
+            status => {
+                Err(self.with_key_hint(status, failure::of_head(status, &self.endpoint, "upload code")))
+            }
         }
     }
 

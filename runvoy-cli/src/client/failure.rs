@@ -9,7 +9,10 @@ use runvoy_core::api::{ErrorBody, code};
 
 use super::transport::BoxError;
 use crate::error::{CliError, Kind};
-use crate::settings::Endpoint;
+use crate::settings::{Endpoint, Settings};
+
+/// What to do about a key that a server does not accept.
+pub(crate) const ANOTHER_KEY: &str = "run `runvoy configure`, or set RUNVOY_API_KEY";
 
 /// Longest text of a server that is shown.
 const SHOWN_CHARS: usize = 500;
@@ -17,6 +20,20 @@ const SHOWN_CHARS: usize = 500;
 /// The server's names for sorts of errors, which our own words tell.
 const REPEAT_THE_STATUS: [&str; 6] =
     ["Forbidden", "Unauthorized", "conflict", "invalid request", "lock held", "not found"];
+
+/// How to come by a key that a server accepts.
+pub(crate) fn key_hint(settings: &Settings) -> &'static str {
+    match (&settings.key, settings.is_of_environment) {
+        (Some(_), _) => ANOTHER_KEY,
+        (None, true) => {
+            "set RUNVOY_API_KEY: a key of the configuration file is never sent to an endpoint from the environment"
+        }
+        (None, false) => {
+            "fetch one by `runvoy claim TOKEN` with the claim token that an admin gives you, or run `runvoy configure`, \
+             or set RUNVOY_API_KEY"
+        }
+    }
+}
 
 /// No answer came.
 pub(crate) fn unreachable(endpoint: &Endpoint, source: BoxError) -> CliError {
@@ -57,12 +74,13 @@ pub(crate) fn refusal(status: StatusCode, body: &[u8], endpoint: &Endpoint, path
         _ if body.code.as_deref() == Some(code::LOCK_HELD) => CliError::new(Kind::TryLater, said),
         Kind::Denied if status == StatusCode::UNAUTHORIZED => {
             CliError::new(kind, format!("the server does not accept the API key ({said})"))
-                .hint("run `runvoy configure`, or set RUNVOY_API_KEY")
         }
         Kind::Denied => CliError::new(kind, format!("you are not allowed to do this ({said})"))
             .hint("ask an admin; `runvoy whoami` shows your role, `runvoy can-i` what it allows"),
         Kind::NotFound => {
-            CliError::new(kind, format!("there is no such thing ({said})")).hint(what_there_is(path))
+            let is_sentence = said.ends_with(" not found");
+            let what = if is_sentence { said } else { format!("there is no such thing ({said})") };
+            CliError::new(kind, what).hint(what_there_is(path))
         }
         Kind::TryLater => {
             CliError::new(kind, format!("the server wants no more for now ({said})")).hint("try again later")
@@ -128,8 +146,7 @@ fn kind_of(status: StatusCode) -> Kind {
 pub(crate) fn of_head(status: StatusCode, endpoint: &Endpoint, action: &str) -> CliError {
     let kind = kind_of(status);
     match status.as_u16() {
-        401 => CliError::new(kind, "the server does not accept the API key")
-            .hint("run `runvoy configure`, or set RUNVOY_API_KEY"),
+        401 => CliError::new(kind, "the server does not accept the API key"),
         403 => CliError::new(kind, format!("you are not allowed to {action}"))
             .hint("ask an admin; `runvoy whoami` shows your role, `runvoy can-i` what it allows"),
         429 => CliError::new(kind, "the server wants no more for now").hint("try again later"),
@@ -238,6 +255,14 @@ mod tests {
             let text = refusal(StatusCode::NOT_FOUND, body, &Endpoint::in_process(), path).to_string();
             assert!(text.starts_with("there is no such thing (user a@b); ") && text.contains(hint), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_missing_is_told_in_one_sentence() {
+        let body = br#"{"error":"not found","code":"NOT_FOUND","details":"secret `nosuch` not found"}"#;
+        let text =
+            refusal(StatusCode::NOT_FOUND, body, &Endpoint::in_process(), "/secrets/nosuch").to_string();
+        assert_eq!(text, "secret `nosuch` not found; `runvoy secrets list` shows those that you may read");
     }
 
     #[test]

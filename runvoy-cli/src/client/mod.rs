@@ -47,6 +47,8 @@ pub(crate) struct Client {
     transport: Box<dyn Transport>,
     endpoint: Endpoint,
     key: Option<HeaderValue>,
+    /// How to come by a key.
+    key_hint: &'static str,
     /// The server ends with this process.
     is_in_process: bool,
 }
@@ -97,14 +99,17 @@ impl Client {
     pub(crate) fn connect(settings: Settings) -> Self {
         let https = settings.endpoint.as_str().starts_with("https:");
         let transport = Box::new(HttpTransport::new(https));
-        Self { transport, endpoint: settings.endpoint, key: settings.key, is_in_process: false }
+        let key_hint = failure::key_hint(&settings);
+        let Settings { endpoint, key, .. } = settings;
+        Self { transport, endpoint, key, key_hint, is_in_process: false }
     }
 
     /// Into a router of this process.
     #[cfg(feature = "local")]
     pub(crate) fn in_process(router: axum::Router, key: HeaderValue) -> Self {
         let transport = Box::new(transport::RouterTransport(router));
-        Self { transport, endpoint: Endpoint::in_process(), key: Some(key), is_in_process: true }
+        let (endpoint, key) = (Endpoint::in_process(), Some(key));
+        Self { transport, endpoint, key, key_hint: failure::ANOTHER_KEY, is_in_process: true }
     }
 
     /// Whether the server ends with this process, so that nobody can ask it afterwards.
@@ -308,11 +313,16 @@ impl Client {
         }
         if !head.status.is_success() {
             let refusal = failure::refusal(head.status, &bytes, &self.endpoint, call.path);
-            return Err(refusal.request(request_id(&head)));
+            return Err(self.with_key_hint(head.status, refusal).request(request_id(&head)));
         }
         let value = parse(&bytes)
             .map_err(|e| failure::no_runvoy(&self.endpoint).because(e).request(request_id(&head)))?;
         Ok(Document { value, bytes: bytes.into() })
+    }
+
+    /// A refusal that says how to come by a key, if that is what it wants.
+    fn with_key_hint(&self, status: StatusCode, refusal: CliError) -> CliError {
+        if status == StatusCode::UNAUTHORIZED { refusal.hint(self.key_hint) } else { refusal }
     }
 
     fn unreachable(&self, error: TransportError) -> CliError {

@@ -59,7 +59,7 @@ async fn follow(script: Vec<Script>, first_try: FirstTry) -> (Vec<String>, Vec<S
     let asked = std::sync::Arc::default();
     let transport = Scripted { script: Mutex::new(script.into()), asked: std::sync::Arc::clone(&asked) };
     let (transport, endpoint) = (Box::new(transport), Endpoint::in_process());
-    let client = Client { transport, endpoint, key: None, is_in_process: true };
+    let client = Client { transport, endpoint, key: None, key_hint: "", is_in_process: true };
     let options = FollowOptions { format: Format::Blocks, tail: Some(5), first_try };
     let mut follow = Follow::new(&client, ExecutionId::from_u128(1), options);
     let mut seen = Vec::new();

@@ -32,8 +32,12 @@ pub(crate) async fn configure(context: &Context, args: &ConfigureArgs) -> Result
         nothing_is_lost(profile, &wanted).await?;
     }
     apply(profile, wanted);
+    let next = match &profile.api_key {
+        Some(_) => "`runvoy whoami` checks it",
+        None => "`runvoy claim TOKEN` fetches your key, with the claim token that an admin gives you",
+    };
     config.write(&path)?;
-    context.printer.note(&format!("wrote {}; `runvoy whoami` checks it", path.display()));
+    context.printer.note(&format!("wrote {}; {next}", path.display()));
     Ok(exit::OK)
 }
 
@@ -74,7 +78,8 @@ async fn nothing_is_lost(profile: &Profile, wanted: &Wanted) -> Result<(), CliEr
         return Ok(());
     }
     let text = wanted.endpoint.as_ref().map(Endpoint::as_str).or(profile.api_endpoint.as_deref());
-    let server = Settings { endpoint: Endpoint::parse(text.unwrap_or_default())?, key: None };
+    let endpoint = Endpoint::parse(text.unwrap_or_default())?;
+    let server = Settings { endpoint, key: None, is_of_environment: false };
     must_be_worthless(&server, old, profile.api_endpoint.as_deref()).await
 }
 

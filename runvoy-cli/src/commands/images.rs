@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use runvoy_core::api::{
     ChangeImageRequest, ImageData, ImageDone, ImagesAnswer, MannerRequest, RegisterImageRequest,
 };
+use runvoy_core::images::ImageReference;
 
 use super::Context;
 use crate::args::{
@@ -12,7 +13,7 @@ use crate::args::{
     ImagesUpdateArgs, MannerArgs, OutputArgs,
 };
 use crate::client::Document;
-use crate::error::CliError;
+use crate::error::{CliError, Kind};
 use crate::{exit, table, time};
 
 /// The command.
@@ -127,13 +128,56 @@ async fn update(context: &Context, args: &ImagesUpdateArgs) -> Result<u8, CliErr
 }
 
 async fn unregister(context: &Context, args: &ImagesUnregisterArgs) -> Result<u8, CliError> {
-    let answer = context.client()?.delete::<ImageDone>(&path(&args.id)).await?;
+    let client = context.client()?;
+    let images = match client.get::<ImagesAnswer>("/images").await {
+        Ok(answer) => answer.value.images,
+        // Who may not see them may still remove one, by its id.
+        Err(error) if error.kind == Kind::Denied => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let meant = meant(&images, &args.image)?;
+    let id = meant.map_or(args.image.as_str(), |image| image.image_id.as_str());
+    let answer = client.delete::<ImageDone>(&path(id)).await?;
     if args.output.json() {
         context.printer.data(&answer.json())?;
     } else {
         context.printer.note(&format!("{} is not registered any more", answer.value.image));
     }
+    if meant.is_some_and(|image| image.is_default) {
+        context.printer.warn(
+            "there is no default image now; `runvoy images update ID --set-default` makes another one the default",
+        );
+    }
     Ok(exit::OK)
+}
+
+/// The one image that a text means: an id, what it was registered as, or the same name and tag in whatever registry.
+/// Nothing that is removed is guessed: several are refused.
+fn meant<'a>(images: &'a [ImageData], text: &str) -> Result<Option<&'a ImageData>, CliError> {
+    let those = |is_meant: &dyn Fn(&ImageData) -> bool| -> Vec<_> {
+        images.iter().filter(|image| is_meant(image)).collect()
+    };
+    let wanted = text.parse::<ImageReference>();
+    let is_same = |image: &ImageData| {
+        let known = image.image.parse::<ImageReference>();
+        wanted.as_ref().is_ok_and(|wanted| known.is_ok_and(|known| known.is_same(wanted)))
+    };
+    let mut found = those(&|image| image.image_id.as_str() == text);
+    if found.is_empty() {
+        found = those(&|image| image.image == text);
+    }
+    if found.is_empty() {
+        found = those(&is_same);
+    }
+    match found.as_slice() {
+        [] => Ok(None),
+        [image] => Ok(Some(image)),
+        several => {
+            let ids: Vec<_> = several.iter().map(|image| format!("`{}`", image.image_id)).collect();
+            let what = format!("{} images are called `{text}`", several.len());
+            Err(CliError::new(Kind::Usage, what).hint(format!("name one by its id: {}", ids.join(", "))))
+        }
+    }
 }
 
 /// Where an image is: as one segment of a path.

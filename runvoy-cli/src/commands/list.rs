@@ -1,5 +1,7 @@
 //! `runvoy list`: records, newest first.
 
+use std::io::{self, IsTerminal as _};
+
 use runvoy_core::api::ExecutionSummary;
 use runvoy_core::clock::{Clock as _, SystemClock};
 use runvoy_core::state::{Reason, Status};
@@ -26,6 +28,10 @@ pub(crate) async fn list(context: &Context, args: &ListArgs) -> Result<u8, CliEr
     let rows: Vec<_> = list.value.iter().map(|execution| row(execution, now)).collect();
     let head = ["ID", "STATUS", "EXIT", "STARTED", "TOOK", "USER", "COMMAND"];
     context.printer.data(table::rows(head, &rows, table::width()).as_bytes())?;
+    let is_full = !args.all && usize::try_from(args.limit).is_ok_and(|limit| rows.len() >= limit);
+    if is_full && io::stderr().is_terminal() {
+        context.printer.note(&format!("note: these are the newest {}; `--all` shows every one", rows.len()));
+    }
     Ok(exit::OK)
 }
 
@@ -53,8 +59,8 @@ fn row(execution: &ExecutionSummary, now: jiff::Timestamp) -> [String; 7] {
     let until = execution.completed_at.unwrap_or(now);
     let seconds = (until.as_millisecond() - execution.started_at.as_millisecond()) / 1000;
     let took = duration::show(u64::try_from(seconds).unwrap_or(0));
-    // What was lost has no code that is known; the list has a number for every one.
-    let is_known = status.is_terminal() && has_begun && execution.status_reason != Some(Reason::Lost);
+    // The list has a number for every one.
+    let is_known = status.is_terminal() && has_begun && !execution.status_reason.is_some_and(has_no_code);
     [
         Short(execution.execution_id).to_string(),
         status.to_string(),
@@ -64,4 +70,23 @@ fn row(execution: &ExecutionSummary, now: jiff::Timestamp) -> [String; 7] {
         execution.created_by.to_string(),
         execution.command.clone(),
     ]
+}
+
+/// Whether the reason says that the command did not run, or that nobody knows how it ended.
+fn has_no_code(reason: Reason) -> bool {
+    match reason {
+        Reason::WorkspaceFailed
+        | Reason::StartFailed
+        | Reason::ImageUnavailable
+        | Reason::Lost
+        | Reason::LockHeld
+        | Reason::QueueTimeout
+        | Reason::Denied => true,
+        Reason::Exited
+        | Reason::Killed
+        | Reason::TimedOut
+        | Reason::LogLimit
+        | Reason::OomKilled
+        | Reason::StoppedOutside => false,
+    }
 }

@@ -168,7 +168,7 @@ impl Session<'_> {
                 }
                 ready = self.output.ready(pending.is_some()) => match ready {
                     Ok(()) => pending.take().into_iter().for_each(|chunk| self.output.push(chunk)),
-                    Err(error) => return self.output_gone(error).await,
+                    Err(error) => return self.output_gone(error, interrupted.is_some()).await,
                 },
                 item = self.follow.next(), if pending.is_none() => match item.map_err(|e| self.lost_sight(e))? {
                     Item::Block(block) => {
@@ -211,8 +211,9 @@ impl Session<'_> {
 
     async fn end(mut self, end: &EndData, interrupted: Option<bool>) -> Result<u8, CliError> {
         self.progress.clear();
+        let (client, id) = (self.client, self.id);
         tokio::select! {
-            closed = self.output.close() => closed?,
+            closed = self.output.close() => closed.map_err(|error| output_lost(error, client, id))?,
             () = self.signals.next() => {
                 let id = Short(self.id);
                 let rest = format!("interrupted; {id} has ended, and `runvoy logs {id}` has all of its output");
@@ -270,17 +271,27 @@ impl Session<'_> {
         }
     }
 
-    /// Does to the execution what SIGPIPE would do to a command here.
-    async fn output_gone(mut self, error: CliError) -> Result<u8, CliError> {
+    /// Does to the execution what SIGPIPE would do to a command here, if nobody reads any more. What cannot be written
+    /// for another reason can be read later: the execution goes on, unless its server ends with this process.
+    async fn output_gone(mut self, error: CliError, is_stopping: bool) -> Result<u8, CliError> {
         self.progress.clear();
-        let killed = tokio::time::timeout(KILL_PATIENCE, self.client.kill(self.id, None)).await;
         let id = Short(self.id);
+        let is_unread = error.kind == Kind::PipeClosed;
+        if !is_unread && !self.client.is_in_process() {
+            return Err(error.hint(if is_stopping {
+                format!("{id} is being stopped, and `runvoy logs {id}` has its output")
+            } else {
+                format!("{id} goes on: `runvoy logs -f {id}` follows it, `runvoy kill {id}` stops it")
+            }));
+        }
+        let why = if is_unread { "nobody reads the output" } else { "the output cannot be written" };
+        let killed = tokio::time::timeout(KILL_PATIENCE, self.client.kill(self.id, None)).await;
         self.printer.verdict(&if matches!(killed, Ok(Ok(_))) {
-            format!("runvoy: nobody reads the output; {id} is being stopped")
+            format!("runvoy: {why}; {id} is being stopped")
         } else {
-            format!("runvoy: nobody reads the output, and {id} could not be stopped: run `runvoy kill {id}`")
+            format!("runvoy: {why}, and {id} could not be stopped: run `runvoy kill {id}`")
         });
-        if error.kind == Kind::PipeClosed { Ok(exit::PIPE_CLOSED) } else { Err(error) }
+        if is_unread { Ok(exit::PIPE_CLOSED) } else { Err(error) }
     }
 
     /// The log cannot be followed; the execution is not affected.
@@ -290,6 +301,15 @@ impl Session<'_> {
         let hint = format!("{id} goes on: `runvoy logs -f {id}` follows it");
         error.hint(hint)
     }
+}
+
+/// The last of the output could not be written. Of a server that ends with this process nothing can be had later.
+fn output_lost(error: CliError, client: &Client, id: ExecutionId) -> CliError {
+    if error.kind == Kind::PipeClosed || client.is_in_process() {
+        return error;
+    }
+    let id = Short(id);
+    error.hint(format!("{id} has ended, and `runvoy logs {id}` has all of its output"))
 }
 
 #[cfg(unix)]

@@ -19,8 +19,10 @@ use crate::error::{CliError, Kind};
 use crate::printer::Printer;
 use crate::{exit, table, time};
 
-/// More than any value has: what is longer is refused by the server, by its size.
-const MOST: u64 = 2 * limits::SECRET_BYTES as u64;
+/// More than any value has, also without the end of its line: no more is read, so that how much there is is not known.
+const MOST: u64 = limits::SECRET_BYTES as u64 + 3;
+/// Values of fewer characters are not masked: they occur everywhere by chance.
+const SHORTEST_MASKED: usize = 4;
 
 /// The command.
 pub(crate) async fn secrets(context: &Context, command: &SecretsCommand) -> Result<u8, CliError> {
@@ -40,6 +42,7 @@ async fn create(context: &Context, args: &SecretsCreateArgs) -> Result<u8, CliEr
         (None, Some(value)) => value,
         (None, None) => ask(args.name.as_str())?,
     };
+    let is_short = is_too_short(&value);
     let request = CreateSecretRequest {
         name: args.name.to_string(),
         key_name: args.key_name.clone(),
@@ -48,7 +51,22 @@ async fn create(context: &Context, args: &SecretsCreateArgs) -> Result<u8, CliEr
     };
     let done = client.post::<SecretDone>("/secrets", &request).await?;
     let said = format!("{} is kept; `runvoy run --secret {}` gives it to a command", args.name, args.name);
-    told(context.printer, &done, args.output.json(), &said)
+    told(context.printer, &done, args.output.json(), &said)?;
+    warn_if(is_short, context.printer);
+    Ok(exit::OK)
+}
+
+/// Whether logs will show a value.
+fn is_too_short(value: &str) -> bool {
+    value.chars().count() < SHORTEST_MASKED
+}
+
+fn warn_if(is_short: bool, printer: Printer) {
+    if is_short {
+        printer.warn(&format!(
+            "the value has fewer than {SHORTEST_MASKED} characters, which is too short to be masked: logs show it"
+        ));
+    }
 }
 
 async fn list(context: &Context, args: SecretsListArgs) -> Result<u8, CliError> {
@@ -122,11 +140,14 @@ async fn update(context: &Context, args: &SecretsUpdateArgs) -> Result<u8, CliEr
     if value.is_none() && args.key_name.is_none() && args.description.is_none() {
         value = Some(ask(args.name.as_str())?);
     }
+    let is_short = value.as_deref().is_some_and(is_too_short);
     let request =
         UpdateSecretRequest { key_name: args.key_name.clone(), description: args.description.clone(), value };
     let done = client.put::<SecretDone>(&format!("/secrets/{}", args.name), &request).await?;
     let said = format!("{} is changed; it has version {}", args.name, done.value.version);
-    told(context.printer, &done, args.output.json(), &said)
+    told(context.printer, &done, args.output.json(), &said)?;
+    warn_if(is_short, context.printer);
+    Ok(exit::OK)
 }
 
 async fn delete(context: &Context, args: &SecretsDeleteArgs) -> Result<u8, CliError> {
@@ -158,20 +179,27 @@ fn literal(value: &str, printer: Printer) -> Result<String, CliError> {
         printer.warn("the value is on the command line, where `ps` and your shell's history have it; leave it out and it is asked for");
         return Ok(value.to_owned());
     }
-    let mut text = String::new();
-    let read = io::stdin().lock().take(MOST).read_to_string(&mut text);
-    read.map_err(|e| unreadable("standard input", &e))?;
+    let text = text("standard input", io::stdin().lock())?;
     // As `$(…)` would, but one.
     let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-    not_empty(line.unwrap_or(&text).to_owned())
+    checked(line.unwrap_or(&text).to_owned())
 }
 
 fn from_file(path: &Path) -> Result<String, CliError> {
     let name = format!("`{}`", path.display());
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|e| unreadable(&name, &e))?;
-    file.take(MOST).read_to_string(&mut text).map_err(|e| unreadable(&name, &e))?;
-    not_empty(text)
+    let file = std::fs::File::open(path).map_err(|e| unreadable(&name, e))?;
+    checked(text(&name, file)?)
+}
+
+/// All there is, or no more than is too much.
+fn text(name: &str, source: impl io::Read) -> Result<String, CliError> {
+    let mut bytes = Vec::new();
+    source.take(MOST).read_to_end(&mut bytes).map_err(|e| unreadable(name, e))?;
+    if bytes.len() as u64 == MOST {
+        // Where it was cut may be within a character.
+        return Err(too_long());
+    }
+    String::from_utf8(bytes).map_err(|_| unreadable(name, "it is not UTF-8"))
 }
 
 fn ask(name: &str) -> Result<String, CliError> {
@@ -182,13 +210,22 @@ fn ask(name: &str) -> Result<String, CliError> {
     let terminal = Term::stderr();
     let prompt = format!("Value of {name} (not shown): ");
     let answer = terminal.write_str(&prompt).and_then(|()| terminal.read_secure_line());
-    not_empty(answer.map_err(|e| unreadable("the terminal", &e))?)
+    checked(answer.map_err(|e| unreadable("the terminal", e))?)
 }
 
-fn not_empty(value: String) -> Result<String, CliError> {
-    if value.is_empty() { Err(CliError::new(Kind::Usage, "the value is empty")) } else { Ok(value) }
+fn checked(value: String) -> Result<String, CliError> {
+    match value.len() {
+        0 => Err(CliError::new(Kind::Usage, "the value is empty")),
+        1..=limits::SECRET_BYTES => Ok(value),
+        _ => Err(too_long()),
+    }
 }
 
-fn unreadable(what: &str, error: &io::Error) -> CliError {
+fn too_long() -> CliError {
+    let what = format!("the value has more than {} bytes, which is the limit", limits::SECRET_BYTES);
+    CliError::new(Kind::Usage, what)
+}
+
+fn unreadable(what: &str, error: impl std::fmt::Display) -> CliError {
     CliError::new(Kind::Usage, format!("the value cannot be read from {what}: {error}"))
 }

@@ -131,6 +131,15 @@ fn bytes(count: u64) -> String {
     }
 }
 
+/// A limit, for people: in units of 1024 where it is just so many, as it is written down.
+fn limit(count: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB")];
+    match units.into_iter().find(|(unit, _)| count >= *unit && count.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{} {name}", count / unit),
+        None => bytes(count),
+    }
+}
+
 /// A name without what would drive a terminal.
 fn shown(name: &Path) -> String {
     name.to_string_lossy().chars().map(|char| if char.is_control() { '?' } else { char }).collect()
@@ -150,6 +159,7 @@ mod tests {
         assert_eq!(bar(0, 97_000_000), "uploading ░░░░░░░░░░░░░░░░░░░░ 0 bytes of 97.0 MB");
         assert_eq!(bar(41_200_000, 97_000_000), "uploading ████████░░░░░░░░░░░░ 41.2 MB of 97.0 MB");
         assert_eq!(bar(5, 5), "uploading ████████████████████ 5 bytes of 5 bytes");
+        assert_eq!([limit(512 << 20), limit(4 << 30), limit(100_000)], ["512 MiB", "4 GiB", "100.0 kB"]);
         assert_eq!(bar(0, 0), "uploading ████████████████████ 0 bytes of 0 bytes");
     }
 }

@@ -10,7 +10,7 @@ use runvoy_core::limits;
 use tar::{Builder, EntryType, Header};
 
 use super::walk::{Entry, What, too_much, walk};
-use super::{bytes, shown, unreadable};
+use super::{shown, unreadable};
 use crate::error::{CliError, Kind};
 
 /// Quick, and small enough.
@@ -73,7 +73,7 @@ impl Failure {
                 CliError::new(Kind::TryLater, what).hint("try again")
             }
             Self::Writing(error) if is_too_much(&error) => too_much(
-                format!("the packed code has more than {}, which is the limit", bytes(limit)),
+                format!("the packed code has more than {}, which is the limit", super::limit(limit)),
                 entries,
             ),
             Self::Writing(error) => unwritten(&error),
@@ -321,7 +321,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut noise = vec![0; 300_000];
         getrandom::fill(&mut noise).unwrap();
-        for (name, size) in [("web/assets/big.bin", 300_000), ("src/small.rs", 1000)] {
+        let files =
+            [("web/assets/big.bin", 300_000), ("src/small.rs", 1000), ("dump", 2000), ("web/index", 10)];
+        for (name, size) in files {
             write(dir.path(), name, "");
             fs::write(dir.path().join(name), &noise[..size]).unwrap();
         }
@@ -329,7 +331,10 @@ mod tests {
         let error = pack_within(dir.path(), 100_000).unwrap_err();
         let said = error.to_string();
         assert!(
-            said.contains("100.0 kB") && said.contains("in `web/assets` (300.0 kB), `src` (1.0 kB)"),
+            said.contains("100.0 kB")
+                && said.contains(
+                    "in `web/assets` (300.0 kB), `dump` (2.0 kB), `src` (1.0 kB), `web` (10 bytes): "
+                ),
             "{said}"
         );
     }

@@ -1,13 +1,14 @@
 //! What of a directory is uploaded: everything that is not ignored.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use ignore::WalkBuilder;
 use runvoy_task::links;
 
-use super::{bytes, shown, unreadable};
+use super::{bytes, limit, shown, unreadable};
 use crate::error::{CliError, Kind};
 
 /// Names what is not to be uploaded, beside `.gitignore` and by its rules.
@@ -16,7 +17,7 @@ const OWN_IGNORES: &str = ".runvoyignore";
 const ENTRIES: usize = 500_000;
 /// Bytes of files that are unpacked at most.
 const BYTES: u64 = 4 << 30;
-/// Directories that are named when there is too much.
+/// Directories and files that are named when there is too much.
 const BIGGEST: usize = 5;
 
 /// One thing to pack.
@@ -64,8 +65,7 @@ pub(super) fn walk(root: &Path) -> Result<Found, CliError> {
         .filter_entry(|entry| entry.file_name() != ".git")
         .build();
     for entry in walked {
-        let entry = entry
-            .map_err(|error| CliError::new(Kind::Usage, format!("cannot look through the code: {error}")))?;
+        let entry = entry.map_err(|error| unwalkable(root, error))?;
         let Ok(name) = entry.path().strip_prefix(root) else { continue };
         if name.as_os_str().is_empty() {
             continue;
@@ -78,6 +78,31 @@ pub(super) fn walk(root: &Path) -> Result<Found, CliError> {
     found.entries.sort_by(|a, b| a.name.cmp(&b.name));
     must_be_few(&found.entries)?;
     Ok(found)
+}
+
+/// What was in the way, in the words for a file that cannot be read where the system said no to a place.
+fn unwalkable(root: &Path, error: ignore::Error) -> CliError {
+    // The walk's own words for it repeat the path.
+    let system = error.io_error().and_then(|error| {
+        let inner = error.source().and_then(|inner| inner.downcast_ref::<io::Error>());
+        inner.unwrap_or(error).raw_os_error().map(io::Error::from_raw_os_error)
+    });
+    match place(&error).zip(system) {
+        Some((path, system)) => {
+            let name = path.strip_prefix(root).ok().filter(|name| !name.as_os_str().is_empty());
+            unreadable(name.unwrap_or(path), system)
+        }
+        None => CliError::new(Kind::Usage, format!("cannot look through the code: {error}")).because(error),
+    }
+}
+
+/// Where it went wrong, if that is known.
+fn place(error: &ignore::Error) -> Option<&Path> {
+    match error {
+        ignore::Error::WithPath { path, .. } => Some(path),
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => place(err),
+        _ => None,
+    }
 }
 
 fn what(root: &Path, name: &Path) -> Result<Option<What>, CliError> {
@@ -110,7 +135,7 @@ fn must_be_few(entries: &[Entry]) -> Result<(), CliError> {
         return Err(too_much(what, entries));
     }
     if size > BYTES {
-        let what = format!("the code has {}, {} may be uploaded", bytes(size), bytes(BYTES));
+        let what = format!("the code has {}, {} may be uploaded", bytes(size), limit(BYTES));
         return Err(too_much(what, entries));
     }
     Ok(())
@@ -128,15 +153,16 @@ impl Entry {
 /// Says that there is too much of it, and where most of it is.
 pub(super) fn too_much(what: String, entries: &[Entry]) -> CliError {
     let mut sizes: BTreeMap<PathBuf, u64> = BTreeMap::new();
-    for entry in entries {
-        // The first two names tell enough: `web/node_modules`.
+    for entry in entries.iter().filter(|entry| matches!(entry.what, What::File(_))) {
+        // The first two names of its directory tell enough: `web/node_modules`. What is in none stands for itself.
         let dir: PathBuf = entry.name.parent().into_iter().flat_map(Path::components).take(2).collect();
-        *sizes.entry(dir).or_default() += entry.size();
+        let place = if dir.as_os_str().is_empty() { entry.name.clone() } else { dir };
+        *sizes.entry(place).or_default() += entry.size();
     }
-    let mut sizes: Vec<_> = sizes.into_iter().filter(|(dir, _)| !dir.as_os_str().is_empty()).collect();
+    let mut sizes: Vec<_> = sizes.into_iter().collect();
     sizes.sort_by(|(_, a), (_, b)| b.cmp(a));
     let biggest =
-        sizes.iter().take(BIGGEST).map(|(dir, size)| format!("`{}` ({})", shown(dir), bytes(*size)));
+        sizes.iter().take(BIGGEST).map(|(place, size)| format!("`{}` ({})", shown(place), bytes(*size)));
     let biggest = biggest.collect::<Vec<_>>().join(", ");
     let error = CliError::new(Kind::Usage, what);
     if biggest.is_empty() {
@@ -145,4 +171,26 @@ pub(super) fn too_much(what: String, entries: &[Entry]) -> CliError {
     error.hint(format!(
         "most of it is in {biggest}: leave out what the command does not need by {OWN_IGNORES}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_read_is_told_as_a_file_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let gone = dir.path().join("gone");
+        let said = walk(&gone).unwrap_err().to_string();
+        let place = format!("`{}` cannot be read: No such file or directory", gone.display());
+        assert!(said.starts_with(&place) && said.ends_with("or make it readable"), "{said}");
+
+        let denied = io::Error::from_raw_os_error(13);
+        let within = ignore::Error::WithPath { path: gone.join("sub"), err: Box::new(denied.into()) };
+        let error = ignore::Error::WithDepth { depth: 1, err: Box::new(within) };
+        assert_eq!(
+            unwalkable(&gone, error).to_string(),
+            "`sub` cannot be read: Permission denied (os error 13); leave it out by .runvoyignore, or make it readable"
+        );
+    }
 }

@@ -29,6 +29,28 @@ fn the_files_key_goes_to_the_files_server_only() {
 }
 
 #[test]
+fn who_has_no_key_is_told_where_one_comes_from() {
+    let refused = || Server::new([Answer::error(401, "Unauthorized", "API key is required")]);
+    let server = refused();
+    let env = TestEnv::new("http://127.0.0.1:1").set("RUNVOY_API_ENDPOINT", &server.endpoint);
+    let want = "error: the server does not accept the API key (API key is required); set RUNVOY_API_KEY: \
+                a key of the configuration file is never sent to an endpoint from the environment\n";
+    assert_eq!(env.run(&["whoami"]).stderr, want);
+
+    let server = refused();
+    let env = TestEnv::empty();
+    let configured = env.run(&["configure", "--endpoint", &server.endpoint]);
+    assert!(configured.stderr.contains("`runvoy claim TOKEN`"), "{}", configured.stderr);
+    let ran = env.run(&["whoami"]);
+    assert_eq!(ran.code, 77);
+    assert!(ran.stderr.contains("`runvoy claim TOKEN`") && ran.stderr.lines().count() == 1, "{}", ran.stderr);
+
+    let server = refused();
+    let ran = TestEnv::new(&server.endpoint).run(&["whoami"]);
+    assert!(ran.stderr.contains("`runvoy configure`") && !ran.stderr.contains("claim"), "{}", ran.stderr);
+}
+
+#[test]
 fn configure_writes_what_is_then_used() {
     let server = Server::new([Answer::json(200, ME)]);
     let env = TestEnv::empty();

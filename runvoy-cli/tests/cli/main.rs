@@ -11,6 +11,7 @@ mod health;
 mod policies;
 mod records;
 mod run;
+mod secrets;
 mod trace;
 
 /// The execution of every script.

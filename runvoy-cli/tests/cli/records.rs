@@ -46,6 +46,34 @@ fn a_list_is_a_table() {
 }
 
 #[test]
+fn a_list_shows_a_code_only_of_what_ran() {
+    let row = |reason: &str, code: u8| {
+        format!(
+            r#"{{"execution_id":"{ID}","created_by":"a@b","owned_by":[],"command":"x","image_id":"",
+            "started_at":"2026-01-05T10:00:00Z","completed_at":"2026-01-05T10:00:01Z","status":"FAILED",
+            "status_reason":"{reason}","exit_code":{code},"created_by_request_id":"{ID}",
+            "modified_by_request_id":"{ID}","cloud":"LOCAL"}}"#
+        )
+    };
+    for (reason, code, shown) in [
+        ("workspace_failed", 1, "-"),
+        ("start_failed", 1, "-"),
+        ("image_unavailable", 1, "-"),
+        ("lost", 1, "-"),
+        ("exited", 1, "1"),
+        ("timed_out", 143, "143"),
+        ("log_limit", 143, "143"),
+        ("oom_killed", 137, "137"),
+    ] {
+        let server = Server::new([Answer::json(200, &format!("[{}]", row(reason, code)))]);
+        let ran = TestEnv::new(&server.endpoint).run(&["list", "--limit", "1"]);
+        let cells: Vec<_> = ran.stdout.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(cells[2], shown, "{reason}: {}", ran.stdout);
+        assert_eq!(ran.stderr, "", "only a terminal is told that there may be more");
+    }
+}
+
+#[test]
 fn a_log_of_the_past_is_printed_byte_for_byte() {
     let log = block("stdout", 1, r#""text":"a\n""#)
         + &block("stderr", 2, r#""text":"b\n""#)

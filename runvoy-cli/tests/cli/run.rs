@@ -154,6 +154,25 @@ fn a_closed_pipe_stops_the_execution() {
 }
 
 #[test]
+fn what_cannot_be_written_stops_nothing_and_says_how_to_follow() {
+    let said = |log: Answer| {
+        let server = Server::new([accepted(), log]);
+        let env = TestEnv::new(&server.endpoint);
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ran = finish(env.command(&["run", "x"]).stdout(full).spawn().unwrap());
+        assert_eq!((ran.code, ran.stderr.lines().count()), (125, 1), "{}", ran.stderr);
+        assert_eq!(server.lines().len(), 2, "nothing was killed: {:?}", server.lines());
+        ran.stderr
+    };
+    let line = block("stdout", 1, r#""text":"line\n""#);
+    let want = "error: cannot write to standard output: No space left on device (os error 28); 0f5ac3de goes on: \
+                `runvoy logs -f 0f5ac3de` follows it, `runvoy kill 0f5ac3de` stops it\n";
+    assert_eq!(said(Answer::events(&line).hangs()), want);
+    let ended = said(Answer::events(&(line + &end("SUCCEEDED", "exited", "0"))));
+    assert!(ended.contains("`runvoy logs "), "{ended}");
+}
+
+#[test]
 fn a_piped_input_is_not_sent_and_that_is_said() {
     let script = || [accepted(), Answer::events(&end("SUCCEEDED", "exited", "0"))];
     let server = Server::new(script());

@@ -216,7 +216,7 @@ fn on_the_host(world: &World) {
 }
 
 #[test]
-fn a_checkout_needs_nothing_of_its_image_and_no_engine_knows_the_token() {
+fn a_checkout_needs_nothing_of_its_image() {
     let Some(engine) = engine() else { return };
     let world = World::new(Some(engine));
     let (_, first, second) = world.publish("a");
@@ -235,44 +235,67 @@ fn a_checkout_needs_nothing_of_its_image_and_no_engine_knows_the_token() {
         let bare = ["-i", "runvoy-test/static", "--no-shell", "-r", git_ref];
         let ran = world.run("a.git", &bare, &["/busybox", "cat", "README.md"]);
         assert_eq!(stdout(&ran), text, "without a shell: {}", stderr(&ran));
-        let ran = world.run("a.git", &["-i", "runvoy-test/musl", "--no-shell", "-r", git_ref], &["/hello"]);
-        assert_eq!(stdout(&ran), "musl\n", "{}", stderr(&ran));
+        let musl = ["-i", "runvoy-test/musl", "--no-shell", "-r", git_ref];
+        let ran = world.run("a.git", &musl, &["/hello", "README.md"]);
+        assert_eq!(stdout(&ran), format!("musl\n{text}"), "{}", stderr(&ran));
         assert_eq!(world.last()["git_commit"].as_str(), Some(commit.as_str()));
     }
-    let id = world.detach("slow/a.git", &busybox, "echo begun; exec sleep 600");
+}
+
+#[test]
+fn no_engine_knows_a_token_while_containers_wait_run_crash_and_have_ended() {
+    let Some(engine) = engine() else { return };
+    let mut world = World::new(Some(engine));
+    world.publish("a");
+    on_the_host(&world);
+    let prod = ["-i", "runvoy-test/busybox", "--lock", "prod"];
+    let holder = world.detach("slow/a.git", &prod, "echo begun; exec sleep 600");
+    let waiter = world.detach("a.git", &[&prod[..], &["--wait"]].concat(), "cat README.md");
     until("a checkout that waits for the forge", || world.forge.held() > 0);
-    let engine = world.server.engine().unwrap();
-    let name = format!("runvoy-{id}");
-    let ask = || {
-        let workspace = format!("{name}:/workspace");
-        for args in [
-            &["inspect", &name][..],
-            &["top", &name],
-            &["logs", &name],
-            // Every file of the container's, and its code, which lies elsewhere.
-            &["export", &name],
-            &["cp", &workspace, "-"],
-        ] {
-            let told = crate::docker::docker(engine, args);
-            assert!(!told.stdout.is_empty() || args[0] == "logs", "{args:?}: {}", stderr(&told));
-            let token = world.token.as_bytes();
-            assert!(![told.stdout, told.stderr].iter().any(|told| contains(told, token)), "{args:?}");
-        }
-        assert_eq!(leaks(&world.server, &world.token), NOWHERE);
-    };
-    ask();
+    assert_eq!(world.server.record(&waiter)["status"], "QUEUED");
+    let why = stdout(&world.server.run(&["why", &holder]));
+    assert!(why.contains("is being prepared"), "{why}");
+    assert_unknown(&world, &holder);
+    world.server.crash();
+    assert_unknown(&world, &holder);
+    world.server.restart();
     world.forge.release();
-    until("it has begun", || stdout(&world.server.run(&["logs", &id])) == "begun\n");
-    ask();
-    let volumes =
-        crate::docker::docker(engine, &["inspect", "--format", "{{range .Mounts}}{{.Name}} {{end}}", &name]);
-    let volumes = stdout(&volumes);
+    until("it has begun", || stdout(&world.server.run(&["logs", &holder])) == "begun\n");
+    let why = stdout(&world.server.run(&["why", &holder]));
+    assert!(why.contains("its command runs"), "{why}");
+    assert_unknown(&world, &holder);
+    let name = format!("runvoy-{holder}");
+    let engine = world.server.engine().unwrap().to_owned();
+    let mounted = ["inspect", "--format", "{{range .Mounts}}{{.Name}} {{end}}", &name];
+    let volumes = stdout(&crate::docker::docker(&engine, &mounted));
     assert_eq!(volumes.split_whitespace().count(), 1, "{volumes}");
-    world.server.run(&["kill", &id, "--grace", "1s"]);
+    world.server.run(&["kill", &holder, "--grace", "1s"]);
+    assert_eq!(world.server.ended(&waiter)["status"], "SUCCEEDED");
+    assert_eq!(stdout(&world.server.run(&["logs", &waiter])), "second\n");
     assert_eq!(leaks(&world.server, &world.token), NOWHERE);
     until("the volume of the code is gone", || {
-        !crate::docker::docker(engine, &["volume", "inspect", volumes.trim()]).status.success()
+        !crate::docker::docker(&engine, &["volume", "inspect", volumes.trim()]).status.success()
     });
+}
+
+/// Fails if the token stands in anything that the engine shows of a container, or that there is of the server.
+fn assert_unknown(world: &World, id: &str) {
+    let (engine, name) = (world.server.engine().unwrap(), format!("runvoy-{id}"));
+    let workspace = format!("{name}:/workspace");
+    for args in [
+        &["inspect", &name][..],
+        &["top", &name],
+        &["logs", &name],
+        // Every file of the container's, and its code, which lies elsewhere.
+        &["export", &name],
+        &["cp", &workspace, "-"],
+    ] {
+        let told = crate::docker::docker(engine, args);
+        assert!(!told.stdout.is_empty() || args[0] == "logs", "{args:?}: {}", stderr(&told));
+        let token = world.token.as_bytes();
+        assert!(![told.stdout, told.stderr].iter().any(|told| contains(told, token)), "{args:?}");
+    }
+    assert_eq!(leaks(&world.server, &world.token), NOWHERE);
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

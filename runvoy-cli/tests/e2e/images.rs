@@ -64,9 +64,35 @@ fn an_image_is_registered_shown_changed_and_removed() {
     for args in [["images", "show", &id], ["images", "unregister", &id]] {
         assert_eq!(server.run(&args).status.code(), Some(66), "{args:?}");
     }
-    let by_name = server.run(&["images", "unregister", "golang:1.25"]);
-    assert_eq!(by_name.status.code(), Some(65), "{}", stderr(&by_name));
     assert_eq!(server.run(&["images", "register", "Not A Name"]).status.code(), Some(65));
+}
+
+#[test]
+fn an_image_is_removed_by_its_name_if_no_other_has_it() {
+    let server = Server::start();
+    let register = |image: &str, more: &[&str]| {
+        let registered = server.run(&[&["images", "register", image], more].concat());
+        assert_eq!(registered.status.code(), Some(0), "{}", stderr(&registered));
+        stdout(&registered).trim().to_owned()
+    };
+    register("golang:1.25", &[]);
+    let ids = [register("ghcr.io/org/tool:1", &[]), register("ghcr.io/org/tool:1", &["--cpu", "512"])];
+    for name in ["ghcr.io/org/tool:1", "org/tool:1"] {
+        let several = server.run(&["images", "unregister", name]);
+        let said = stderr(&several);
+        assert_eq!(several.status.code(), Some(2), "{said}");
+        assert!(
+            ids.iter().all(|id| said.contains(&format!("`{id}`"))) && said.lines().count() == 1,
+            "{said}"
+        );
+    }
+    assert_eq!(server.run(&["images", "unregister", &ids[0]]).status.code(), Some(0));
+    let other = server.run(&["images", "unregister", "org/tool:1"]);
+    assert_eq!(stderr(&other), format!("{} is not registered any more\n", ids[1]));
+    let default = server.run(&["images", "unregister", "golang:1.25"]);
+    assert_eq!(default.status.code(), Some(0), "{}", stderr(&default));
+    assert!(stderr(&default).contains("there is no default image now"), "{}", stderr(&default));
+    assert_eq!(stdout(&server.run(&["images", "list"])), "");
 }
 
 #[test]

@@ -110,3 +110,21 @@ fn the_reference_is_readable_on_a_terminal() {
     std::fs::set_permissions(&man, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     assert_eq!(shown(home.path()).replace('\r', ""), "man -l -\na page\n");
 }
+
+#[test]
+fn a_list_that_may_go_on_says_so() {
+    let server = Server::start();
+    for _ in 0..2 {
+        server.run(&["run", "true"]);
+    }
+    let client = server.client(&[]);
+    let shown = |limit: u32| {
+        let line = format!("exec \"$BIN\" list --limit {limit}");
+        let output = terminal(&client, &line).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (full, short) = (shown(2), shown(3));
+    assert!(full.contains("`--all` shows every one"), "{full}");
+    assert!(!short.contains("--all"), "{short}");
+}

@@ -141,8 +141,15 @@ fn code_that_was_damaged_on_the_server_runs_nothing() {
     fs::write(archive, bytes).unwrap();
     let damaged = run();
     assert_eq!((damaged.status.code(), stdout(&damaged).as_str()), (Some(125), ""));
-    assert!(stderr(&damaged).contains("the uploaded code"), "{}", stderr(&damaged));
+    let said = stderr(&damaged);
+    assert!(said.contains("the uploaded code") && said.contains("upload it again"), "{said}");
     assert_eq!(last(&server)["status_reason"], "workspace_failed");
+    // What it says helps, and at once.
+    let mended = run();
+    assert_eq!(stdout(&mended), "ran\n", "{}", stderr(&mended));
+    assert!(stderr(&mended).contains("uploaded 5 files"), "{}", stderr(&mended));
+    assert_eq!((archives(&server).len(), uploads(&server)), (1, 2));
+    assert_eq!((stdout(&run()).as_str(), uploads(&server)), ("ran\n", 2));
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub enum CodeError {
 /// - An archive is there whole and durably, or not at all: whatever breaks off or crashes, nobody finds a part of one, and
 ///   nothing else than the bytes of its digest.
 /// - An archive never changes. The same once more, also at once, is the same, and no error.
+/// - An archive that was [doubted](Self::doubt) is found only if its bytes are still those of its digest; else it is gone, as
+///   one that was never there, and may be put again.
 /// - No archive is held in memory as a whole, save by a store that keeps all of it there.
 /// - [`find`](Self::find) and [`put`](Self::put) are uses. What was used at a time or after it is not removed by
 ///   [`remove_unused`](Self::remove_unused) of that time, also if both happen at once.
@@ -68,6 +70,11 @@ pub trait CodeStore: Send + Sync + 'static {
         limit: u64,
         now: Timestamp,
     ) -> Result<u64, CodeError>;
+
+    /// Takes note that somebody could not use an archive: whoever asks for it from now on is answered from its bytes. Reads none
+    /// of them itself, and may forget what it was told when the store is opened anew. No use, and no error for what is not
+    /// there.
+    async fn doubt(&self, digest: CodeDigest) -> Result<(), StoreError>;
 
     /// Removes every archive that was last used before; answers which.
     async fn remove_unused(&self, before: Timestamp) -> Result<Vec<CodeDigest>, StoreError>;

@@ -106,6 +106,8 @@ pub enum TaskState {
         handle: Option<TaskHandle>,
         /// What its image is exactly, where it has one.
         image_digest: Option<String>,
+        /// Whether the directory to start in is being prepared: the command itself has not begun.
+        is_preparing: bool,
     },
     /// It has ended: nothing of it runs any more.
     Exited(Box<TaskExit>),

@@ -26,8 +26,7 @@ pub(super) fn wanted(request: &RunRequest) -> Result<Option<Code>, Error> {
             None => Ok(digest.map(|digest| Code::Upload(UploadedCode { digest, size: 0 }))),
         };
     };
-    checkout::check_url(repo, token.is_some())
-        .map_err(|why| Error::invalid("git_repo", format!("the address {why}")))?;
+    checkout::check_url(repo).map_err(|why| Error::invalid("git_repo", format!("the address {why}")))?;
     let git_ref = given(request.git_ref.as_deref()).unwrap_or(GitWorkspace::DEFAULT_REF);
     if !checkout::is_ref(git_ref) {
         let message = format!("at most {} bytes, the name of a branch, a tag or a commit", limits::GIT_REF);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
+use runvoy_task::TaskSpec;
 
 mod report;
 
@@ -294,9 +295,11 @@ impl Runvoy {
         Ok(if record.status.is_terminal() { Mended::GivenUp } else { Mended::Started })
     }
 
-    /// Whether a command runs although its agent should have ended it long ago.
+    /// Whether a command runs although its agent should have ended it long ago. The agent counts from the command's start,
+    /// the record from the claim: in between the code is fetched.
     pub(crate) fn is_overdue(&self, record: &Execution) -> bool {
-        let allowed = Duration::from_secs(record.timeout) + limits::OVERRUN;
+        let code = if record.code.is_some() { TaskSpec::WORKSPACE_TIMEOUT_MS } else { 0 };
+        let allowed = Duration::from_secs(record.timeout) + Duration::from_millis(code) + limits::OVERRUN;
         record.started_at.is_some_and(|started| elapsed(started, self.inner.clock.now()) > allowed)
     }
 }

@@ -31,7 +31,7 @@ impl Runvoy {
         }
         match state {
             TaskState::Pending | TaskState::Unknown => Ok(record.clone()),
-            TaskState::Running { started_at, handle, image_digest } => {
+            TaskState::Running { started_at, handle, image_digest, .. } => {
                 let claimed = Patch {
                     started_at: Some(*started_at),
                     task: handle.clone(),
@@ -78,6 +78,9 @@ impl Runvoy {
         if record.status.is_terminal() {
             // The same news, told at the same time by somebody else.
             return Ok(record);
+        }
+        if exit.reason == EndReason::WorkspaceFailed {
+            self.doubt_code(record.code.as_ref()).await;
         }
         let (status, reason) = self.outcome(&record, exit);
         let patch = Patch {

@@ -61,16 +61,16 @@ impl Runvoy {
             return Err(too_large(&length.to_string()));
         }
         let (store, now) = (self.code_store()?, self.inner.clock.now());
-        if let Some(size) = store.find(digest, now).await.map_err(Error::store("the code store"))? {
-            read_to_the_end(body).await?;
-            return Ok(Uploaded { digest, size, outcome: UploadOutcome::WasThere });
-        }
         let Ok(_place) = self.inner.uploads.try_acquire() else {
             let most = limits::UPLOADS;
             return Err(Error::Busy {
                 message: format!("{most} uploads are under way, which is the limit; try again"),
             });
         };
+        if let Some(size) = store.find(digest, now).await.map_err(Error::store("the code store"))? {
+            read_to_the_end(body).await?;
+            return Ok(Uploaded { digest, size, outcome: UploadOutcome::WasThere });
+        }
         self.record(granted, None, Some(&format!("code {digest}"))).await?;
         let put = store.put(digest, body, limits::CODE_BYTES, now);
         let size = tokio::time::timeout(limits::UPLOAD_TIMEOUT, put).await.unwrap_or_else(|_| {
@@ -98,6 +98,15 @@ impl Runvoy {
         let found = store.find(*digest, self.inner.clock.now()).await;
         let found = found.map_err(Error::store("the code store"))?;
         Ok(found.is_none().then(|| not_there(*digest)))
+    }
+
+    /// A run could not be prepared, which may be the fault of its code: whoever brings the same code next is asked for it again if
+    /// it is damaged. Known before the end is, and never in its way.
+    pub(super) async fn doubt_code(&self, code: Option<&Code>) {
+        let (Some(Code::Upload(upload)), Some(store)) = (code, &self.inner.code) else { return };
+        if let Err(error) = store.doubt(upload.digest).await {
+            tracing::warn!(digest = %upload.digest, error = %super::error_chain(&error), "uploaded code not looked at");
+        }
     }
 
     /// Removes the code that nobody used for longer than any run may wait for its turn.

@@ -32,7 +32,8 @@ macro_rules! code_store_suite {
                 what_is_too_large_leaves_nothing
                 what_breaks_off_leaves_nothing
                 whoever_goes_leaves_nothing_or_the_whole
-                of_many_at_once_all_get_the_same;
+                of_many_at_once_all_get_the_same
+                what_is_doubted_without_reason_stays;
             own:
                 what_nobody_uses_is_removed_and_what_is_used_stays
                 archives_survive_reopening;
@@ -173,6 +174,25 @@ pub async fn of_many_at_once_all_get_the_same(store: &Store) {
     assert_eq!(store.find(digest(&bytes), noon()).await.unwrap(), Some(300_000));
 }
 
+/// Whatever was thought of an archive, one that is right is there for all who ask, and nothing else appears.
+pub async fn what_is_doubted_without_reason_stays(store: &Store) {
+    let (bytes, absent) = (Arc::new(some_bytes(300_000)), digest(&some_bytes(10)));
+    let digest = put(store, &bytes, noon()).await;
+    for _ in 0..2 {
+        store.doubt(digest).await.unwrap();
+        let mut tasks = JoinSet::new();
+        for _ in 0..8 {
+            let store = Arc::clone(store);
+            tasks.spawn(async move { store.find(digest, noon()).await.unwrap() });
+        }
+        assert_eq!(tasks.join_all().await, [Some(300_000); 8]);
+    }
+    store.doubt(digest).await.unwrap();
+    put(store, &bytes, noon()).await;
+    store.doubt(absent).await.unwrap();
+    assert_eq!(store.find(absent, noon()).await.unwrap(), None);
+}
+
 /// A use is a find or a put; what was used at the time that is asked about stays.
 pub async fn what_nobody_uses_is_removed_and_what_is_used_stays(subject: Subject<dyn CodeStore>) {
     let store = subject.shared();
@@ -183,8 +203,9 @@ pub async fn what_nobody_uses_is_removed_and_what_is_used_stays(subject: Subject
     assert!(store.find(digest(&found), after_noon(2)).await.unwrap().is_some());
     put(&store, &again, after_noon(2)).await;
     put(&store, &new, after_noon(3)).await;
-    // A clock that goes back makes nothing older.
+    // A clock that goes back makes nothing older, and neither does an upload that began before somebody looked.
     assert!(store.find(digest(&new), noon()).await.unwrap().is_some());
+    put(&store, &new, noon()).await;
     assert_eq!(store.remove_unused(noon()).await.unwrap(), []);
     assert_eq!(store.remove_unused(after_noon(2)).await.unwrap(), [digest(&old)]);
     assert_eq!(store.find(digest(&old), after_noon(2)).await.unwrap(), None);

@@ -52,6 +52,7 @@ mock! {
             limit: u64,
             now: Timestamp,
         ) -> Result<u64, CodeError>;
+        async fn doubt(&self, digest: CodeDigest) -> Result<(), StoreError>;
         async fn remove_unused(&self, before: Timestamp) -> Result<Vec<CodeDigest>, StoreError>;
     }
 }

@@ -77,7 +77,7 @@ async fn what_cannot_be_checked_out_is_refused_by_name_and_has_no_effect() {
     let git_ref = |name: &str| RunRequest { git_ref: Some(name.to_owned()), ..request() };
     let path = |path: &str| RunRequest { git_path: Some(path.to_owned()), ..request() };
     let token = |name: &str| RunRequest { git_token_secret: Some(name.to_owned()), ..request() };
-    let http = RunRequest { git_repo: Some("http://git.acme.test/a.git".to_owned()), ..private() };
+    let http = RunRequest { git_repo: Some("http://git.acme.test/a.git".to_owned()), ..request() };
     let alone = RunRequest { git_repo: None, ..private() };
     for (request, field, word) in [
         (repo("git@git.acme.test:a.git"), "git_repo", "use the https:// URL, with a token"),
@@ -85,7 +85,7 @@ async fn what_cannot_be_checked_out_is_refused_by_name_and_has_no_effect() {
         (repo("https://me:hunter22@git.acme.test/a.git"), "git_repo", "give the token as a secret"),
         (repo("file:///srv/a.git"), "git_repo", "upload the directory"),
         (repo(&format!("https://a/{}", "a".repeat(2048))), "git_repo", "2048 bytes"),
-        (http, "git_repo", "would show the token"),
+        (http, "git_repo", "where anybody on the way can change the code"),
         (git_ref("a b"), "git_ref", "branch, a tag or a commit"),
         (git_ref("--upload-pack=x"), "git_ref", "branch"),
         (git_ref(&"a".repeat(256)), "git_ref", "at most 255 bytes"),

@@ -226,7 +226,12 @@ async fn progress_is_told_to_who_follows_and_the_digest_is_kept() {
     }
     bench.world.claim(id);
     let started_at = bench.record(id).await.created_at;
-    let state = TaskState::Running { started_at, handle: None, image_digest: Some("sha256:01".to_owned()) };
+    let state = TaskState::Running {
+        started_at,
+        handle: None,
+        image_digest: Some("sha256:01".to_owned()),
+        is_preparing: false,
+    };
     bench.runvoy.on_task_event(&TaskEvent { id, state }).await.unwrap();
     assert_eq!(told().await, (Status::Running, None), "what has begun is not on its way");
     assert_eq!(bench.record(id).await.image_digest.as_deref(), Some("sha256:01"));

@@ -226,6 +226,22 @@ async fn a_task_that_outlives_its_timeout_is_stopped_from_outside() {
 }
 
 #[tokio::test]
+async fn the_time_that_code_may_take_is_not_taken_from_the_command() {
+    let bench = Bench::new().await;
+    let repo = Some("https://git.acme.test/a.git".to_owned());
+    let request = RunRequest { git_repo: repo, ..RunRequest::new(Command::Shell("make".to_owned())) };
+    let id = bench.runvoy.run(&bench.caller, request, None).await.unwrap().id;
+    bench.world.claim(id);
+    bench.pass().await;
+    bench.clock.advance(Duration::from_secs(600 + 3600 + 119));
+    bench.pass().await;
+    assert!(!bench.world.is_stopping(id));
+    bench.clock.advance(Duration::from_secs(2));
+    bench.pass().await;
+    assert!(bench.world.is_stopping(id));
+}
+
+#[tokio::test]
 async fn an_executor_that_cannot_tell_ends_nothing() {
     let bench = Bench::new().await;
     let id = bench.run().await.id;

@@ -138,9 +138,12 @@ impl World {
         let job = self.job(id);
         match (job.gate.decided(), job.exit) {
             (_, Some(exit)) => TaskState::Exited(Box::new(exit)),
-            (Some(Claim::Claimed), None) if job.running => {
-                TaskState::Running { started_at: self.clock.now(), handle: None, image_digest: None }
-            }
+            (Some(Claim::Claimed), None) if job.running => TaskState::Running {
+                started_at: self.clock.now(),
+                handle: None,
+                image_digest: None,
+                is_preparing: false,
+            },
             (None, None) if job.pending > 0 => TaskState::Pending,
             (_, None) => TaskState::Gone,
         }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType};
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
+};
 use runvoy_core::id::ExecutionId;
 use runvoy_core::port::{Refusal, Refused, StartTask, TaskWorkspace};
 use runvoy_task::{GitWorkspace, Isolation, TaskSpec, UploadWorkspace, Workspace};
@@ -97,10 +99,12 @@ pub(super) fn host() -> HostConfig {
 fn mounts(shared: &Shared, task: &StartTask, dir: &Path) -> Vec<Mount> {
     let mut mounts = vec![bind(&shared.agent, AGENT, true), bind(dir, TASK, false)];
     if let Some(workspace) = &task.workspace {
-        // A volume of its own, which goes with the container: room that no read-only image takes away.
+        // A volume of its own, which goes with the container: room that no read-only image takes away, without what the
+        // image has in that place.
         mounts.push(Mount {
             target: Some(WORKSPACE.to_owned()),
             typ: Some(MountType::VOLUME),
+            volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
             ..Mount::default()
         });
         if let (TaskWorkspace::Upload { sha256, .. }, Some(code)) = (workspace, &shared.code) {

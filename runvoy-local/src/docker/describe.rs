@@ -19,14 +19,14 @@ use super::engine::Life;
 use super::word::{self, Word};
 use crate::task_dir::layout::execution_dir;
 use crate::task_dir::note::{Note, Over, Told};
-use crate::task_dir::{blocking, end, gate};
+use crate::task_dir::{blocking, end, files, gate};
 
 /// What the notes tell.
 pub(super) enum Found {
     /// All there is to know.
     State(TaskState),
     /// A container was told the command, and the engine knows whether it still runs.
-    Claimed { started_at: Timestamp, told: Box<Told> },
+    Claimed { started_at: Timestamp, told: Box<Told>, is_preparing: bool },
 }
 
 /// Looks at the notes of an execution. What cannot be read is unknown.
@@ -42,7 +42,11 @@ fn try_look(dir: &Path) -> io::Result<Found> {
         Some(Note::Told(told)) => {
             return Ok(match &told.over {
                 Some(over) => Found::State(exited(dir, &told, over)?),
-                None => Found::Claimed { started_at: end::time(told.at_ms), told: Box::new(told) },
+                None => Found::Claimed {
+                    started_at: end::time(told.at_ms),
+                    told: Box::new(told),
+                    is_preparing: files::is_preparing(dir),
+                },
             });
         }
         note => note,
@@ -85,9 +89,9 @@ pub(super) async fn describe(
             None => TaskState::Pending,
         },
         Found::State(state) => state,
-        Found::Claimed { started_at, told } => match (words.get(&id), ended.get(&id)) {
+        Found::Claimed { started_at, told, is_preparing } => match (words.get(&id), ended.get(&id)) {
             (Some(Word::Runs), _) => {
-                TaskState::Running { started_at, handle: None, image_digest: told.image_digest }
+                TaskState::Running { started_at, handle: None, image_digest: told.image_digest, is_preparing }
             }
             (Some(Word::Over(_)), Some(state)) => state.clone(),
             _ => TaskState::Unknown,

@@ -82,13 +82,13 @@ async fn persist(shared: &Shared, follower: &Follower, task: &StartTask) -> Opti
         match passing {
             Ok(refusal) => {
                 failures += 1;
-                tracing::warn!(execution.id = %task.id, "not started yet: {refusal}");
+                tracing::warn!(execution.id = %task.id, error = %refusal, "task not started yet");
                 if failures >= TRIES {
                     return Some(refusal);
                 }
             }
             // Nobody answered, which says nothing of the task.
-            Err(message) => tracing::warn!(execution.id = %task.id, "not started yet: {message}"),
+            Err(message) => tracing::warn!(execution.id = %task.id, error = %message, "task not started yet"),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(longest);

@@ -40,7 +40,7 @@ pub(super) async fn deaths(shared: Arc<Shared>, follower: Arc<Follower>) {
                         notice(&shared, &follower, &death, &mut removing);
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "the engine's news broke off, and are asked for again")
+                        tracing::warn!(%error, "the engine's news broke off, and are asked for again");
                     }
                 }
             }

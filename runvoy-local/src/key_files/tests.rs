@@ -58,7 +58,7 @@ async fn assert_all_there(dir: &DataDir, key: MasterKey, (secret, id): &(Secret,
 }
 
 /// Files of the directory that hold `bytes`.
-fn holding(dir: &DataDir, bytes: &[u8]) -> Vec<std::path::PathBuf> {
+fn holding(dir: &DataDir, bytes: &[u8]) -> Vec<PathBuf> {
     let files = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
     files.filter(|path| fs::read(path).unwrap().windows(bytes.len()).any(|part| part == bytes)).collect()
 }
@@ -73,7 +73,7 @@ async fn everything_opens_with_the_new_key_only_and_nothing_is_left_of_the_old()
         .unwrap()
         .query_row("SELECT sealed_value FROM secrets", [], |row| row.get(0))
         .unwrap();
-    assert_ne!(holding(&dir, &sealed), Vec::<std::path::PathBuf>::new());
+    assert_ne!(holding(&dir, &sealed), Vec::<PathBuf>::new());
     let old_bytes = fs::read(dir.master_key()).unwrap();
     let rotated = rotate_in_file(&dir).unwrap();
     assert_eq!(rotated, Rotated::Now(Resealed { secrets: 1, requests: 1, audit_problem: None }));
@@ -81,7 +81,7 @@ async fn everything_opens_with_the_new_key_only_and_nothing_is_left_of_the_old()
     let new = settle(&dir).unwrap();
     assert_all_there(&dir, new, &filled).await;
     for bytes in [sealed.as_slice(), &old_bytes, b"hunter22-hunter22"] {
-        assert_eq!(holding(&dir, bytes), Vec::<std::path::PathBuf>::new());
+        assert_eq!(holding(&dir, bytes), Vec::<PathBuf>::new());
     }
     assert_eq!(key_files(&dir), ["master.key"]);
 }
@@ -159,6 +159,113 @@ async fn no_key_is_thrown_away_while_the_database_is_elsewhere() {
         fs::rename(&away, dir.database()).unwrap();
         assert_all_there(&dir, settle(&dir).unwrap(), &filled).await;
         assert_eq!(key_files(&dir), ["master.key"]);
+    }
+}
+
+/// What stands in the file of the old key, or would.
+fn bytes_of_key(dir: &DataDir) -> Option<Vec<u8>> {
+    fs::read(dir.master_key()).ok()
+}
+
+#[tokio::test]
+async fn a_key_that_is_gone_is_missed_and_none_is_made_in_its_place() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(home.path()).unwrap();
+    let key = settle(&dir).unwrap();
+    let filled = fill(&dir, key.clone()).await;
+    let away = home.path().join("runvoy.db.key");
+    fs::rename(dir.master_key(), &away).unwrap();
+    // Somebody else's, that a rotation left: it is no reason to make one either.
+    for next in [None, Some(MasterKey::from_bytes([9; 32]))] {
+        if let Some(next) = next {
+            next.write(&dir.next_master_key()).unwrap();
+        }
+        let before = key_files(&dir);
+        let new = MasterKey::from_bytes([8; 32]);
+        let refusals = [settle(&dir).map(drop), rotate_in_file(&dir).map(drop)];
+        let to_another = rotate_master_key(&dir, rotation(None, Some(&new))).map(drop);
+        for refused in refusals.into_iter().chain([to_another]) {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.starts_with("there is no ") && error.contains("/master.key,"), "{error}");
+        }
+        assert_eq!(key_files(&dir), before);
+    }
+    fs::rename(&away, dir.master_key()).unwrap();
+    assert_all_there(&dir, settle(&dir).unwrap(), &filled).await;
+    assert_eq!(key_files(&dir), ["master.key"]);
+}
+
+#[tokio::test]
+async fn a_database_that_was_told_to_forget_its_key_as_operations_says_gets_a_new_one() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(home.path()).unwrap();
+    let old = settle(&dir).unwrap();
+    fill(&dir, old.clone()).await;
+    fs::remove_file(dir.master_key()).unwrap();
+    let operations = include_str!("../../../docs/OPERATIONS.md");
+    let (_, after) = operations.split_once("sqlite3 \"$data/runvoy.db\" \"DELETE").unwrap();
+    let (sql, _) = after.split_once('"').unwrap();
+    let connection = rusqlite::Connection::open(dir.database()).unwrap();
+    connection.execute_batch(&format!("DELETE{sql}")).unwrap();
+    drop(connection);
+    let new = settle(&dir).unwrap();
+    assert!(!new.is(&old) && key_files(&dir) == ["master.key"]);
+    drop(stores(&dir, new.clone()));
+    assert_eq!(fits(&dir.database(), &new).unwrap(), Fits::Yes);
+}
+
+#[tokio::test]
+async fn the_old_key_is_no_new_one() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(home.path()).unwrap();
+    let key = settle(&dir).unwrap();
+    let filled = fill(&dir, key.clone()).await;
+    let bytes = bytes_of_key(&dir);
+    for old in [None, Some(&key)] {
+        let error = rotate_master_key(&dir, rotation(old, Some(&key))).unwrap_err();
+        assert!(matches!(error, RotateError::SameKey), "{error}");
+        assert_eq!(bytes_of_key(&dir), bytes);
+    }
+    assert_all_there(&dir, key, &filled).await;
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_refused_leaves_no_file() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(home.path()).unwrap();
+    let key = settle(&dir).unwrap();
+    let filled = fill(&dir, key.clone()).await;
+    let right = home.path().join("runvoy.db.key");
+    fs::rename(dir.master_key(), &right).unwrap();
+    MasterKey::from_bytes([9; 32]).write(&dir.master_key()).unwrap();
+    let wrong = rotate_in_file(&dir).unwrap_err().to_string();
+    assert!(wrong.contains("its master key is another one"), "{wrong}");
+    assert_eq!(key_files(&dir), ["master.key"]);
+    fs::rename(&right, dir.master_key()).unwrap();
+    assert_all_there(&dir, key.clone(), &filled).await;
+    forge_audit_log(&dir, &key).await;
+    let refused = rotate_in_file(&dir).unwrap_err();
+    assert!(matches!(refused, RotateError::Reseal(_)), "{refused}");
+    assert_eq!(key_files(&dir), ["master.key"]);
+}
+
+#[tokio::test]
+async fn a_rotation_that_moved_the_key_out_of_its_file_and_was_not_told_so_is_done() {
+    // Killed before the file was removed, and after.
+    for step in [Step::Sealed, Step::Replaced] {
+        let home = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(home.path()).unwrap();
+        let filled = fill(&dir, settle(&dir).unwrap()).await;
+        let bytes = fs::read(dir.master_key()).unwrap();
+        let new = MasterKey::from_bytes([8; 32]);
+        rotate_master_key(&dir, rotation(None, Some(&new))).unwrap();
+        if step == Step::Sealed {
+            MasterKey::from_bytes(bytes.try_into().unwrap()).write(&dir.master_key()).unwrap();
+        }
+        let again = rotate_master_key(&dir, rotation(None, Some(&new))).unwrap();
+        assert_eq!(again, Rotated::Before);
+        assert_eq!(key_files(&dir), Vec::<String>::new());
+        assert_all_there(&dir, new, &filled).await;
     }
 }
 

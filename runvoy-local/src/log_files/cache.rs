@@ -33,6 +33,10 @@ impl<K: PartialEq, V: Clone> Recent<K, V> {
         self.entries.first().map(|(_, value)| value.clone())
     }
 
+    fn keep_if(&mut self, is_kept: impl Fn(&V) -> bool) {
+        self.entries.retain(|(_, value)| is_kept(value));
+    }
+
     fn put(&mut self, key: K, value: V) {
         self.entries.truncate(self.room - 1);
         self.entries.insert(0, (key, value));
@@ -51,13 +55,18 @@ impl Cache {
     }
 
     /// The log of an execution, which need not be there.
+    ///
+    /// One whose files were deleted is looked at anew. Another one that has to be opened closes them all: as long as
+    /// they are open, they take room on the disk.
     pub(super) fn log(&self, id: ExecutionId) -> Arc<OpenLog> {
         let mut logs = lock(&self.logs);
-        logs.get(&id).unwrap_or_else(|| {
-            let log = Arc::new(OpenLog::new(execution_dir(&self.root, id)));
-            logs.put(id, Arc::clone(&log));
-            log
-        })
+        if let Some(log) = logs.get(&id).filter(|log| !log.is_gone()) {
+            return log;
+        }
+        logs.keep_if(|log| !log.is_gone());
+        let log = Arc::new(OpenLog::new(execution_dir(&self.root, id)));
+        logs.put(id, Arc::clone(&log));
+        log
     }
 
     /// Closes the files of an execution.
@@ -112,6 +121,11 @@ impl OpenLog {
         Self { dir, log, known: Mutex::default(), open: Mutex::new(Recent::new(SEGMENTS)) }
     }
 
+    /// Whether somebody deleted a file of it that is open.
+    fn is_gone(&self) -> bool {
+        lock(&self.open).entries.iter().any(|(_, segment)| segment.is_deleted())
+    }
+
     /// Whether there is an end, then the segments. A finished log is not looked at again.
     pub(super) fn listing(&self) -> io::Result<Listing> {
         let known = lock(&self.known).clone();
@@ -142,7 +156,10 @@ impl OpenLog {
         if let Some(segment) = lock(&self.open).get(&first) {
             return Ok(segment);
         }
-        let segment = Arc::new(Segment::open(&self.dir, first)?);
+        // One that is gone since it was listed: nothing is known for good any more.
+        let segment =
+            Segment::open(&self.dir, first).inspect_err(|_| *lock(&self.known) = Known::default())?;
+        let segment = Arc::new(segment);
         lock(&self.open).put(first, Arc::clone(&segment));
         Ok(segment)
     }

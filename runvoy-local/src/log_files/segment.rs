@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -40,6 +40,11 @@ impl Segment {
         let name = layout::segment_name(first, layout::SEGMENT_EXTENSION);
         let blocks = files::open(dir, &[layout::LOG, &name])?;
         Ok(Self { first, blocks, index: OnceLock::new(), dir: dir.to_owned() })
+    }
+
+    /// Whether no name leads to it any more.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.blocks.metadata().is_ok_and(|found| found.nlink() == 0)
     }
 
     /// Offset of a block that holds event `wanted` or stands before it.

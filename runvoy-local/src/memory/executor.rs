@@ -137,7 +137,10 @@ impl ScriptedExecutor {
         let started_at = self.0.clock.now();
         job.command = CommandState::Running(started_at);
         job.runs += 1;
-        self.tell(id, TaskState::Running { started_at, handle: None, image_digest: None });
+        self.tell(
+            id,
+            TaskState::Running { started_at, handle: None, image_digest: None, is_preparing: false },
+        );
         true
     }
 
@@ -228,9 +231,12 @@ impl Tasks {
         match &job.command {
             CommandState::NotRun if is_pending && job.gate.decided().is_none() => TaskState::Pending,
             CommandState::NotRun | CommandState::Vanished => TaskState::Gone,
-            CommandState::Running(started_at) => {
-                TaskState::Running { started_at: *started_at, handle: None, image_digest: None }
-            }
+            CommandState::Running(started_at) => TaskState::Running {
+                started_at: *started_at,
+                handle: None,
+                image_digest: None,
+                is_preparing: false,
+            },
             CommandState::Exited(exit) => TaskState::Exited(exit.clone()),
         }
     }

@@ -10,7 +10,7 @@ use runvoy_task::GateState;
 
 use super::processes::{Held, Left, has_agent, sweep};
 use crate::task_dir::note::Note;
-use crate::task_dir::{end, gate};
+use crate::task_dir::{end, files, gate};
 
 /// What is known besides what stands in the execution's directory.
 pub(super) struct Known<'a> {
@@ -43,7 +43,12 @@ fn look(dir: &Path, id: ExecutionId, known: &Known<'_>) -> io::Result<TaskState>
     if agent.boot_id != known.boot_id {
         return Ok(exited(dir)?.unwrap_or_else(lost));
     }
-    let running = TaskState::Running { started_at: end::time(gate.at_ms), handle: None, image_digest: None };
+    let running = TaskState::Running {
+        started_at: end::time(gate.at_ms),
+        handle: None,
+        image_digest: None,
+        is_preparing: files::is_preparing(dir),
+    };
     if Held::agent(agent)?.is_some() {
         return Ok(running);
     }

@@ -1,10 +1,10 @@
 //! Commands as processes of this machine, each supervised by an agent that outlives the server.
 
 mod describe;
-mod leftovers;
 mod processes;
 mod start;
 mod stop;
+mod trash;
 mod user;
 
 use std::collections::BTreeMap;
@@ -31,6 +31,7 @@ use runvoy_task::{GateState, Isolation, Network, RunAs};
 
 use self::describe::Known;
 use self::processes::Held;
+use self::trash::{Emptying, Trash};
 use crate::task_dir::follow::{Follower, Tasks};
 use crate::task_dir::layout::{self, execution_dir};
 use crate::task_dir::note::Note;
@@ -87,6 +88,7 @@ impl ProcessConfig {
 pub struct ProcessExecutor {
     shared: Arc<Shared>,
     follower: Follower,
+    _emptying: Emptying,
 }
 
 struct Shared {
@@ -106,6 +108,7 @@ struct Shared {
     /// Agents of this server's own, those that it is about to start included. A process that has just become an agent does
     /// not show yet what it is: its parent knows.
     children: InFlight,
+    trash: Arc<Trash>,
 }
 
 impl ProcessExecutor {
@@ -119,7 +122,8 @@ impl ProcessExecutor {
         let shared = Arc::new(shared);
         let follower =
             Follower::new(Arc::clone(&shared) as Arc<dyn Tasks>).map_err(ExecutorError::unavailable)?;
-        Ok(Self { shared, follower })
+        let emptying = Emptying::start(Arc::clone(&shared.trash));
+        Ok(Self { shared, follower, _emptying: emptying })
     }
 }
 
@@ -139,6 +143,7 @@ impl Shared {
             user::must_reach(&root, user)?;
         }
         Ok(Self {
+            trash: Arc::new(Trash::new(&root)?),
             root,
             // One without a slash is looked for in the server's PATH, as everywhere.
             agent: config.agent.canonicalize().unwrap_or(config.agent),
@@ -169,7 +174,7 @@ impl Shared {
         let state = describe::describe(&dir, id, &known);
         if matches!(state, TaskState::Exited(_) | TaskState::Gone) {
             self.stops.forget(id);
-            leftovers::remove(&dir, id);
+            self.trash.take(&dir.join(runvoy_task::layout::WORK), id);
         }
         state
     }

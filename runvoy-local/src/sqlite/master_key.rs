@@ -137,6 +137,12 @@ impl MasterKey {
         StreamKey::derive(self.0.as_ref())
     }
 
+    /// Whether another one is this one.
+    #[cfg(feature = "server")]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8; LENGTH] {
         &self.0
     }

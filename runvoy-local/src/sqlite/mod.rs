@@ -51,7 +51,7 @@ pub use reseal::{OnAuditProblem, ResealError, Resealed, reseal};
 #[cfg(feature = "server")]
 pub(crate) use {
     master_key::{remove_unfinished, sync_directory},
-    open::{Fits, fits},
+    open::{Fits, fits, knows_a_key},
 };
 
 /// Where the stores are, and the key that seals what is secret in them.

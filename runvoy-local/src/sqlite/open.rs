@@ -116,22 +116,36 @@ pub(crate) enum Fits {
 /// Whether a database was made with this key. The file stays as it is.
 #[cfg(feature = "server")]
 pub(crate) fn fits(path: &Path, key: &MasterKey) -> Result<Fits, OpenError> {
-    let check = || {
+    look(path, |connection| match check_key(connection, &Sealer::new(key.clone())) {
+        Ok(true) => Ok(Fits::Yes),
+        Ok(false) => Ok(Fits::Any),
+        Err(OpenProblem::WrongMasterKey) => Ok(Fits::No),
+        Err(other) => Err(other),
+    })
+    .map(|found| found.unwrap_or(Fits::Any))
+}
+
+/// Whether a database was made with any key, and not told to forget it. The file stays as it is.
+#[cfg(feature = "server")]
+pub(crate) fn knows_a_key(path: &Path) -> Result<bool, OpenError> {
+    let found = look(path, |connection| Ok(key_check(connection)?.is_some()))?;
+    Ok(found.unwrap_or(false))
+}
+
+/// What a database says; `None` if it is not there, or empty.
+#[cfg(feature = "server")]
+fn look<T>(
+    path: &Path,
+    ask: impl FnOnce(&Connection) -> Result<T, OpenProblem>,
+) -> Result<Option<T>, OpenError> {
+    let asked = || {
         if !path.try_exists()? {
-            return Ok(Fits::Any);
+            return Ok(None);
         }
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        if schema::version(&connection)? == 0 {
-            return Ok(Fits::Any);
-        }
-        match check_key(&connection, &Sealer::new(key.clone())) {
-            Ok(true) => Ok(Fits::Yes),
-            Ok(false) => Ok(Fits::Any),
-            Err(OpenProblem::WrongMasterKey) => Ok(Fits::No),
-            Err(other) => Err(other),
-        }
+        if schema::version(&connection)? == 0 { Ok(None) } else { ask(&connection).map(Some) }
     };
-    check().map_err(|problem| OpenError { path: path.to_owned(), problem })
+    asked().map_err(|problem| OpenError { path: path.to_owned(), problem })
 }
 
 /// Opens, checks and migrates the file, and reads what is kept in memory of it.
@@ -195,13 +209,16 @@ fn prepare(writer: &Connection) -> Result<(), OpenProblem> {
 
 /// Unseals a value that only the right key unseals; `false` if there is none.
 fn check_key(connection: &Connection, sealer: &Sealer) -> Result<bool, OpenProblem> {
-    let value: Option<Vec<u8>> = connection
-        .query_row("SELECT value FROM meta WHERE name = ?1", [KEY_CHECK], |row| row.get(0))
-        .optional()?;
+    let value = key_check(connection)?;
     if let Some(value) = &value {
         sealer.unseal(KEY_CHECK.as_bytes(), value)?;
     }
     Ok(value.is_some())
+}
+
+fn key_check(connection: &Connection) -> Result<Option<Vec<u8>>, OpenProblem> {
+    let select = "SELECT value FROM meta WHERE name = ?1";
+    Ok(connection.query_row(select, [KEY_CHECK], |row| row.get(0)).optional()?)
 }
 
 fn remember_key(connection: &Connection, sealer: &Sealer) -> Result<(), OpenProblem> {

@@ -10,10 +10,16 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use runvoy_task::layout;
 use rustix::fs::{Mode, OFlags, open as open_path, openat};
 
 /// Larger than any document of an agent.
 const MOST: u64 = 1024 * 1024;
+
+/// Whether an agent says that it prepares the directory to start in.
+pub(crate) fn is_preparing(dir: &Path) -> bool {
+    fs::symlink_metadata(dir.join(layout::PREPARING)).is_ok()
+}
 
 /// Opens a file in an execution's directory, by the names that lead there.
 pub(crate) fn open(dir: &Path, steps: &[&str]) -> io::Result<File> {

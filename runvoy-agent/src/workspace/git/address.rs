@@ -13,20 +13,18 @@ pub(super) struct Address {
     url: String,
     /// Name and port, for people.
     host: String,
-    is_https: bool,
 }
 
 impl Address {
     /// Checks an address. None of the refusals repeats it: it may hold a password.
-    pub(super) fn parse(url: &str, has_token: bool) -> Result<Self, Fault> {
+    pub(super) fn parse(url: &str) -> Result<Self, Fault> {
         let refused = |why: &dyn fmt::Display| Fault::new(format!("the repository's address {why}"));
-        checkout::check_url(url, has_token).map_err(|why| refused(&why))?;
+        checkout::check_url(url).map_err(|why| refused(&why))?;
         let uri: Uri = url.parse().map_err(|_| refused(&"is not a URL"))?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| refused(&"names no host"))?;
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
             host: uri.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
-            is_https: uri.scheme_str() == Some("https"),
         })
     }
 
@@ -39,11 +37,6 @@ impl Address {
     pub(super) fn host(&self) -> &str {
         &self.host
     }
-
-    /// Whether it is encrypted.
-    pub(super) fn is_https(&self) -> bool {
-        self.is_https
-    }
 }
 
 #[cfg(test)]
@@ -52,21 +45,20 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_refused_in_words_that_repeat_no_password() {
-        for (url, token, word) in [
-            ("git@github.com:a/b.git", false, "SSH"),
-            ("https://me:hunter22@github.com/a/b.git", false, "secret"),
-            ("http://github.com/a/b.git", true, "https://"),
-            ("https://[a/b.git", false, "URL"),
+        for (url, word) in [
+            ("git@github.com:a/b.git", "SSH"),
+            ("https://me:hunter22@github.com/a/b.git", "secret"),
+            ("http://github.com/a/b.git", "https://"),
+            ("https://[a/b.git", "URL"),
         ] {
-            let fault = Address::parse(url, token).unwrap_err();
+            let fault = Address::parse(url).unwrap_err();
             assert!(fault.sentence.contains(word), "{url}: {}", fault.sentence);
             assert!(!fault.sentence.contains("hunter22"));
         }
-        let address = Address::parse("https://git.example.com:8443/a/b.git/", true).unwrap();
+        let address = Address::parse("https://git.example.com:8443/a/b.git/").unwrap();
         assert_eq!(
             (address.url(), address.host()),
             ("https://git.example.com:8443/a/b.git", "git.example.com:8443")
         );
-        assert!(!Address::parse("http://git.example.com/a", false).unwrap().is_https());
     }
 }

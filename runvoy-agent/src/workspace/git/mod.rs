@@ -21,9 +21,9 @@ use self::wanted::Wanted;
 use super::Ready;
 use super::fault::Fault;
 
-/// Checks a commit out into an empty directory.
-pub(super) fn checkout(git: &GitWorkspace, root: &Path) -> Result<Ready, Fault> {
-    let address = Address::parse(&git.url, git.token.is_some())?;
+/// Checks a commit out into an empty directory, in which the command may find a file `.env` that is not the repository's.
+pub(super) fn checkout(git: &GitWorkspace, root: &Path, dotenv: bool) -> Result<Ready, Fault> {
+    let address = Address::parse(&git.url)?;
     let wanted = Wanted::parse(&git.git_ref)?;
     let path = git.path.as_deref().map(subdirectory).transpose()?.unwrap_or_default();
     let repository = Repository::init(root)?;
@@ -32,7 +32,11 @@ pub(super) fn checkout(git: &GitWorkspace, root: &Path) -> Result<Ready, Fault> 
     repository.check_out(&fetched, &path)?;
     repository.remember(&address, &fetched)?;
     unsupported::refuse_pointers(&repository, &path)?;
-    Ok(Ready { commit: Some(commit), workdir: enter(root, &path)? })
+    let workdir = enter(root, &path)?;
+    if dotenv {
+        repository.ignore_dotenv(&workdir)?;
+    }
+    Ok(Ready { commit: Some(commit), workdir })
 }
 
 /// A path below the repository's root.

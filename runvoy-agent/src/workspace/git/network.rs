@@ -8,20 +8,19 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Proxy};
 
 use super::super::fault::Fault;
-use super::address::Address;
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(30);
 /// Longest silence of a server.
 const SILENCE: Duration = Duration::from_mins(2);
 
-/// A client for one repository.
-pub(super) fn client(address: &Address, network: &Network) -> Result<Agent, Fault> {
+/// A client for repositories.
+pub(super) fn client(network: &Network) -> Result<Agent, Fault> {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .proxy(if address.is_https() { proxy(network)? } else { None })
+        .proxy(proxy(network)?)
         .tls_config(TlsConfig::builder().root_certs(roots(network)?).build())
         .timeout_connect(Some(CONNECT))
         .timeout_per_read(Some(SILENCE));

@@ -1,7 +1,8 @@
 //! The local side: a repository with one commit, and its files.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -25,6 +26,9 @@ use super::wanted::Wanted;
 use super::words::Context;
 use super::{network, unsupported, words};
 
+/// Half of what this process may have: an object that is larger is an error, and not the end of the process.
+const LARGEST_OBJECT: &str = "gitoxide.objects.allocLimit=1g";
+
 /// A repository that is being made.
 pub(super) struct Repository {
     inner: gix::Repository,
@@ -45,6 +49,7 @@ impl Repository {
             "user.name=runvoy",
             "user.email=runvoy@localhost",
             "core.autocrlf=false",
+            LARGEST_OBJECT,
         ]);
         let kind = gix::create::Kind::WithWorktree;
         let made = gix::ThreadSafeRepository::init_opts(root, kind, gix::create::Options::default(), options);
@@ -164,6 +169,17 @@ impl Repository {
             .map_err(|error| Fault::writing("the repository's configuration", &error))
     }
 
+    /// Keeps the file that the caller's variables are put into out of `git status`.
+    pub(super) fn ignore_dotenv(&self, workdir: &Path) -> Result<(), Fault> {
+        let written = self.root.canonicalize().and_then(|root| {
+            let info = self.inner.git_dir().join("info");
+            fs::create_dir_all(&info)?;
+            let mut file = OpenOptions::new().create(true).append(true).open(info.join("exclude"))?;
+            file.write_all(&pattern(workdir.strip_prefix(root).unwrap_or(workdir)))
+        });
+        written.map_err(|error| Fault::writing("the repository's configuration", &error))
+    }
+
     fn set_head(&self, branch: Option<&str>, commit: ObjectId) -> gix::Result<()> {
         let why = "runvoy: checkout";
         let target = match branch {
@@ -183,6 +199,19 @@ impl Repository {
     }
 }
 
+/// A line for the file `.env` in a directory of a repository, and in no other.
+fn pattern(dir: &Path) -> Vec<u8> {
+    let mut pattern = vec![b'/'];
+    for byte in dir.join(".env").as_os_str().as_bytes() {
+        if br"\*?[".contains(byte) {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern.push(b'\n');
+    pattern
+}
+
 /// A transport that carries the token, and no other trace of it.
 fn transport(
     address: &Address,
@@ -190,11 +219,11 @@ fn transport(
     context: &Context<'_>,
 ) -> Result<Transport<Client>, Fault> {
     let url = gix::url::parse(BStr::new(address.url())).map_err(|error| context.explain(&error))?;
-    let client = Client::new(network::client(address, &git.network)?);
+    let client = Client::new(network::client(&git.network)?);
     let mut transport = Transport::new_http(client, url, Protocol::V2, false);
     if let Some(token) = &git.token {
         let account = Account {
-            username: git.token_user.as_deref().unwrap_or(GitWorkspace::TOKEN_USER).to_owned(),
+            username: GitWorkspace::TOKEN_USER.to_owned(),
             password: token.expose().to_owned(),
             oauth_refresh_token: None,
         };

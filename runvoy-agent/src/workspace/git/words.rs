@@ -54,8 +54,25 @@ impl Context<'_> {
             ))
             .saying(own);
         }
-        let reason = error.probable_cause();
-        Fault::new(format!("the repository could not be fetched from {}: {reason}", self.host)).saying(own)
+        if has(error, io::ErrorKind::OutOfMemory) {
+            return Fault::new(format!(
+                "{} sends more than the checkout may have memory for; check the address, or upload the code instead",
+                self.host
+            ))
+            .saying(own);
+        }
+        if has(error, io::ErrorKind::UnexpectedEof) {
+            return Fault::new(format!(
+                "{} broke off in the middle of its answer; try again, and see that no proxy on the way cuts it short",
+                self.host
+            ))
+            .saying(own);
+        }
+        let (host, reason) = (self.host, error.probable_cause());
+        Fault::new(format!(
+            "the repository could not be fetched from {host}: {reason}; see the log, or try again"
+        ))
+        .saying(own)
     }
 
     fn trouble(&self, trouble: &Trouble) -> Fault {
@@ -134,6 +151,11 @@ impl Context<'_> {
 /// Whether there was no room for something.
 pub(super) fn is_of_full_disk(error: &gix::Error) -> bool {
     causes(error).any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_full))
+}
+
+/// Whether this is among the causes.
+fn has(error: &gix::Error, kind: io::ErrorKind) -> bool {
+    causes(error).any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == kind))
 }
 
 /// Every error and all of its causes.

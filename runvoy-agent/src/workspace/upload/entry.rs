@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use tar::{Archive, EntryType, PaxExtensions};
 
-use super::{Stop, refused};
+use super::{Limits, Stop, refused, too_big};
 
 /// An extension header holds a name: more than this is no name.
 const LONGEST_EXTENSION: u64 = 64 * 1024;
@@ -45,19 +45,24 @@ struct Extension {
     sparse: bool,
 }
 
-/// Hands every entry and its body to `take`. Headers are counted, too: an archive of nothing else has an end.
+/// Hands every entry and its body to `take`. Headers are counted, and so are the bytes of whatever has a body, before one of
+/// them is read: an archive of headers alone has an end, and a bomb costs nothing.
 pub(super) fn each(
     archive: impl Read,
-    mut headers_left: u64,
+    limits: Limits,
     mut take: impl FnMut(Entry, &mut dyn Read) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     let mut archive = Archive::new(archive);
     let mut extension = Extension::default();
+    let (mut headers_left, mut bytes_left) = (limits.entries.saturating_mul(2), limits.bytes);
     for raw in archive.entries().map_err(Stop::Archive)?.raw(true) {
         let mut raw = raw.map_err(Stop::Archive)?;
         headers_left = headers_left
             .checked_sub(1)
             .ok_or_else(|| Stop::Archive(io::Error::other("it has too many headers")))?;
+        bytes_left = bytes_left
+            .checked_sub(raw.size())
+            .ok_or_else(|| too_big(&format!("more than {} MiB", limits.bytes >> 20)))?;
         match raw.header().entry_type() {
             EntryType::XGlobalHeader => {}
             EntryType::XHeader => extension.read_pax(&bounded(&mut raw)?)?,

@@ -26,9 +26,9 @@ use super::fault::Fault;
 /// What an archive may unpack to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Bytes of all files together.
+    /// Bytes of all files, and of all headers, together.
     pub(super) bytes: u64,
-    /// Files, directories and links.
+    /// Files, links and directories, also those that only lead to others.
     pub(super) entries: u64,
 }
 
@@ -77,25 +77,22 @@ fn unreadable(error: &io::Error) -> Fault {
 }
 
 fn unpack_from(archive: impl Read, root: &Path, limits: Limits) -> Result<(), Stop> {
-    let place =
-        Place::open(root).map_err(|error| Stop::Words(Fault::writing("the uploaded code", &error)))?;
-    let mut unpacker = Unpacker { place, limits, left: limits };
+    let place = Place::open(root, limits.entries)
+        .map_err(|error| Stop::Words(Fault::writing("the uploaded code", &error)))?;
+    let mut unpacker = Unpacker { place, limits };
     let text = GzDecoder::new(BufReader::with_capacity(64 * 1024, archive));
-    each(text, limits.entries.saturating_mul(2), |entry, body| unpacker.take(&entry, body))
+    each(text, limits, |entry, body| unpacker.take(&entry, body))
 }
 
 struct Unpacker {
     place: Place,
     limits: Limits,
-    left: Limits,
 }
 
 impl Unpacker {
     fn take(&mut self, entry: &Entry, body: &mut dyn Read) -> Result<(), Stop> {
         let name = entry.shown();
-        self.count(entry)?;
-        let way = inside::way(&entry.path)
-            .ok_or_else(|| refused(&name, "a name that leads out of the workspace"))?;
+        let way = inside::way(&entry.path).map_err(|why| refused(&name, why))?;
         let Some((last, dirs)) = way.split_last() else { return Ok(()) };
         let placed = match &entry.kind {
             Kind::Directory => self.place.directory(&way),
@@ -109,14 +106,14 @@ impl Unpacker {
                 self.place.symlink(dirs, last, target)
             }
             Kind::Hardlink(target) => {
-                let target = inside::way(target).filter(|target| !target.is_empty());
+                let target = inside::way(target).ok().filter(|target| !target.is_empty());
                 let target =
                     target.ok_or_else(|| refused(&name, "a hard link to something outside the workspace"))?;
                 self.place.hardlink(dirs, last, &target)
             }
             Kind::Other => return Err(refused(&name, "something that is neither file, directory nor link")),
         };
-        placed.map_err(|error| Stop::Words(unplaced(&name, error)))
+        placed.map_err(|error| self.unplaced(&name, error))
     }
 
     fn file(
@@ -126,27 +123,28 @@ impl Unpacker {
         (mode, modified, size): (u32, u64, u64),
         body: &mut dyn Read,
     ) -> Result<(), Stop> {
-        let words = |error| Stop::Words(unplaced(name, error));
-        let file = self.place.file(dirs, last).map_err(words)?;
-        let copied = copy(body, &file, |error| words(Unplaced::Io(error)))?;
+        let placed = self.place.file(dirs, last);
+        let file = placed.map_err(|error| self.unplaced(name, error))?;
+        let words = |error| self.unplaced(name, Unplaced::Io(error));
+        let copied = copy(body, &file, words)?;
         if copied != size {
             return Err(Stop::Archive(io::ErrorKind::UnexpectedEof.into()));
         }
-        place::finish(&file, mode, modified).map_err(|error| words(Unplaced::Io(error)))
+        place::finish(&file, mode, modified).map_err(words)
     }
 
-    /// Sizes are counted before a byte is written, so that a bomb costs nothing.
-    fn count(&mut self, entry: &Entry) -> Result<(), Stop> {
-        let entries = self.left.entries.checked_sub(1);
-        let bytes = self.left.bytes.checked_sub(entry.size);
-        match (entries, bytes) {
-            (Some(entries), Some(bytes)) => {
-                self.left = Limits { bytes, entries };
-                Ok(())
-            }
-            (None, _) => Err(too_big(&format!("more than {} files", self.limits.entries))),
-            (_, None) => Err(too_big(&format!("more than {} MiB", self.limits.bytes >> 20))),
-        }
+    fn unplaced(&self, name: &str, error: Unplaced) -> Stop {
+        Stop::Words(match error {
+            Unplaced::Io(error) => Fault::writing(&format!("`{name}`"), &error),
+            Unplaced::TooMany => return too_big(&format!("more than {} files", self.limits.entries)),
+            Unplaced::Twice => Fault::new(format!("the uploaded code holds `{name}` twice; pack it anew")),
+            Unplaced::NoTarget => Fault::new(format!(
+                "the uploaded code holds `{name}`, a hard link to no file in it; pack it anew"
+            )),
+            Unplaced::NoDirectory => Fault::new(format!(
+                "the uploaded code holds `{name}` below something that is no directory; pack it anew"
+            )),
+        })
     }
 }
 
@@ -160,19 +158,6 @@ fn refused(name: &str, why: &str) -> Stop {
     Stop::Words(Fault::new(format!(
         "the uploaded code holds `{name}`, {why}; leave it out by .runvoyignore and upload again"
     )))
-}
-
-fn unplaced(name: &str, error: Unplaced) -> Fault {
-    match error {
-        Unplaced::Io(error) => Fault::writing(&format!("`{name}`"), &error),
-        Unplaced::Twice => Fault::new(format!("the uploaded code holds `{name}` twice; pack it anew")),
-        Unplaced::NoTarget => Fault::new(format!(
-            "the uploaded code holds `{name}`, a hard link to no file in it; pack it anew"
-        )),
-        Unplaced::NoDirectory => Fault::new(format!(
-            "the uploaded code holds `{name}` below something that is no directory; pack it anew"
-        )),
-    }
 }
 
 /// Copies to the end of an entry; tells the two sides' errors apart.

@@ -16,6 +16,8 @@ use rustix::io::Errno;
 pub(super) enum Unplaced {
     /// There is something of that name.
     Twice,
+    /// There are as many things as may be.
+    TooMany,
     /// A directory on the way is none.
     NoDirectory,
     /// A hard link leads to no file that was unpacked.
@@ -37,6 +39,7 @@ impl From<Errno> for Unplaced {
 /// The workspace, by its descriptor.
 pub(super) struct Place {
     root: OwnedFd,
+    left: Left,
     /// The directory that was entered last: most files lie beside the one before.
     last: Option<(Vec<Vec<u8>>, OwnedFd)>,
 }
@@ -45,11 +48,22 @@ pub(super) struct Place {
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// How many things may yet be made, whether they are asked for or on the way to another one.
+struct Left(u64);
+
+impl Left {
+    fn take(&mut self) -> Result<(), Unplaced> {
+        self.0 = self.0.checked_sub(1).ok_or(Unplaced::TooMany)?;
+        Ok(())
+    }
+}
+
 impl Place {
-    pub(super) fn open(root: &Path) -> io::Result<Self> {
+    /// A directory in which so many things may be made.
+    pub(super) fn open(root: &Path, most: u64) -> io::Result<Self> {
         let root =
             rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { root, last: None })
+        Ok(Self { root, left: Left(most), last: None })
     }
 
     /// Makes a directory and those on the way to it; one that is there will do.
@@ -59,18 +73,21 @@ impl Place {
 
     /// Makes a file that was not there.
     pub(super) fn file(&mut self, dirs: &[&[u8]], name: &[u8]) -> Result<File, Unplaced> {
+        self.left.take()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(openat(self.enter(dirs, true)?, name, flags, Mode::from_bits_truncate(0o600))?.into())
     }
 
     /// Makes a symbolic link that was not there.
     pub(super) fn symlink(&mut self, dirs: &[&[u8]], name: &[u8], target: &[u8]) -> Result<(), Unplaced> {
+        self.left.take()?;
         Ok(symlinkat(target, self.enter(dirs, true)?, name)?)
     }
 
     /// Gives a further name to a file that was unpacked.
     pub(super) fn hardlink(&mut self, dirs: &[&[u8]], name: &[u8], target: &[&[u8]]) -> Result<(), Unplaced> {
         let Some((file, target_dirs)) = target.split_last() else { return Err(Unplaced::NoTarget) };
+        self.left.take()?;
         let from = match self.enter(target_dirs, false) {
             Ok(from) => from.try_clone().map_err(Unplaced::Io)?,
             Err(Unplaced::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
@@ -96,7 +113,7 @@ impl Place {
             let mut dir: Option<OwnedFd> = None;
             for name in way {
                 let parent = dir.as_ref().unwrap_or(&self.root);
-                dir = Some(step(parent, name, create)?);
+                dir = Some(step(parent, name, create.then_some(&mut self.left))?);
             }
             let Some(dir) = dir else { return Ok(&self.root) };
             self.last = Some((way.iter().map(|name| name.to_vec()).collect(), dir));
@@ -105,13 +122,14 @@ impl Place {
     }
 }
 
-fn step(parent: &OwnedFd, name: &[u8], create: bool) -> Result<OwnedFd, Unplaced> {
-    match openat(parent.as_fd(), name, DIRECTORY, Mode::empty()) {
-        Err(Errno::NOENT) if create => {
+fn step(parent: &OwnedFd, name: &[u8], create: Option<&mut Left>) -> Result<OwnedFd, Unplaced> {
+    match (openat(parent.as_fd(), name, DIRECTORY, Mode::empty()), create) {
+        (Err(Errno::NOENT), Some(left)) => {
+            left.take()?;
             mkdirat(parent.as_fd(), name, Mode::from_bits_truncate(0o755))?;
             Ok(openat(parent.as_fd(), name, DIRECTORY, Mode::empty())?)
         }
-        opened => Ok(opened?),
+        (opened, _) => Ok(opened?),
     }
 }
 

@@ -289,6 +289,13 @@ fn bombs_are_refused_before_they_go_off() {
     let fault = Yard::new().unpack(&many).unwrap_err();
     assert!(fault.sentence.contains("more than 100 files"), "{}", fault.sentence);
 
+    // Directories that only lead somewhere are directories.
+    let ways: Vec<Raw> = (0..30).map(|n| Raw::file(&format!("{n}/a/b/c"), "")).collect();
+    let fault = Yard::new().unpack(&ways).unwrap_err();
+    assert!(fault.sentence.contains("more than 100 files"), "{}", fault.sentence);
+    let dirs = |n: u32| Raw::new(EntryType::Directory, &format!("{}/a/b/c", n % 25), "", b"");
+    Yard::new().unpack(&(0..150).map(dirs).collect::<Vec<_>>()).unwrap();
+
     // A header that promises more than any limit costs nothing but its 512 bytes.
     let mut bytes = Vec::new();
     Raw::file("huge", "").write(&mut bytes);
@@ -307,6 +314,27 @@ fn endless_headers_have_an_end_and_are_not_kept() {
     let globals = vec![Raw::new(EntryType::XGlobalHeader, "g", "", b""); 201];
     let fault = Yard::new().unpack(&globals).unwrap_err();
     assert!(fault.sentence.contains("too many headers"), "{}", fault.sentence);
+    // What is skipped is unpacked, too.
+    let large = Raw { body: vec![b'x'; 100_000], ..Raw::new(EntryType::XGlobalHeader, "g", "", b"") };
+    let fault = Yard::new().unpack(&vec![large; 11]).unwrap_err();
+    assert!(fault.sentence.contains("more than 1 MiB"), "{}", fault.sentence);
+}
+
+#[test]
+fn names_without_an_end_are_refused_before_anything_is_made() {
+    let named = |name: &str| {
+        vec![Raw::new(EntryType::GNULongName, "x", "", name.as_bytes()), Raw::file("short", "text")]
+    };
+    for name in ["d/".repeat(32_000), "d/".repeat(256) + "f", "./".repeat(2048) + "f", "x".repeat(4097)] {
+        let yard = Yard::new();
+        let fault = yard.unpack(&named(&name)).unwrap_err();
+        assert!(fault.sentence.contains("too long or too deep"), "{}", fault.sentence);
+        assert_eq!(walk(&yard.root), Vec::<PathBuf>::new());
+    }
+    let deep = Limits { entries: 256, ..SMALL };
+    let yard = Yard::new();
+    yard.unpack_bytes(&packed(&named(&("d/".repeat(255) + "f"))), deep).unwrap();
+    assert_eq!(walk(&yard.root).len(), 256);
 }
 
 #[test]

@@ -63,6 +63,15 @@ pub(super) fn serve(shared: &Shared, stream: TcpStream) {
     let _ = stream.flush();
 }
 
+/// What a server answers at first.
+fn advertised(packets: &str) -> Vec<u8> {
+    plain("200 OK", "Content-Type: application/x-git-upload-pack-advertisement\r\n", packets)
+}
+
+fn packet(text: &str) -> String {
+    format!("{:04x}{text}", text.len() + 4)
+}
+
 /// Paths with a meaning of their own stand before that of a repository.
 fn answer(shared: &Shared, mut request: Request) -> Vec<u8> {
     let path = request.path.clone();
@@ -79,6 +88,15 @@ fn answer(shared: &Shared, mut request: Request) -> Vec<u8> {
         }
         "around" => return plain("302 Found", &format!("Location: {path}?{query}\r\n"), ""),
         "page" => return plain("200 OK", "Content-Type: text/html\r\n", "<html>Welcome</html>"),
+        // Whatever drives a terminal, as much as a packet holds.
+        "rude" => {
+            let service = packet("# service=git-upload-pack\n");
+            return advertised(&format!(
+                "{service}0000{}",
+                packet(&format!("ERR {}", "\x01".repeat(65_000)))
+            ));
+        }
+        "short" => return advertised(&(packet("# service=git-upload-pack\n") + "00000")),
         "busy" => return plain("503 Service Unavailable", "Content-Type: text/plain\r\n", "come back later"),
         _ if !is_known(shared, &request) => {
             let header = "WWW-Authenticate: Basic realm=\"git\"\r\nContent-Type: text/plain\r\n";

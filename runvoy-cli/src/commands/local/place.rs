@@ -141,8 +141,10 @@ pub(super) fn open(place: &Place) -> Result<DataDir, CliError> {
 
 /// A data directory that cannot be had, and what to do about it.
 pub(super) fn unusable(error: DataDirError) -> CliError {
-    let is_held = matches!(error, DataDirError::Held { .. });
-    let hint =
-        if is_held { "stop that process, or pass another --data-dir" } else { "pass another --data-dir" };
+    let hint = match error {
+        DataDirError::Held { .. } => "stop that process, or pass another --data-dir",
+        DataDirError::Unused { .. } => "pass the --data-dir of the server",
+        _ => "pass another --data-dir",
+    };
     not_started(error).hint(hint)
 }

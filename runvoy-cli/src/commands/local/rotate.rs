@@ -17,7 +17,7 @@ use crate::exit;
 pub(super) fn rotate(context: &Context, args: &RotateMasterKeyArgs, preset: Preset) -> Result<u8, CliError> {
     let (old, new) = (preset.master, preset.new_master);
     let path = data_dir(args.data_dir.as_ref())?;
-    let dir = DataDir::open(&path).map_err(unusable)?;
+    let dir = DataDir::open_used(&path).map_err(unusable)?;
     let is_in_file = new.is_none();
     let on_audit_problem =
         if args.accept_audit_problem { OnAuditProblem::Note } else { OnAuditProblem::Refuse };
@@ -31,8 +31,11 @@ pub(super) fn rotate(context: &Context, args: &RotateMasterKeyArgs, preset: Pres
     match rotated {
         Rotated::Now(sealed) => {
             context.printer.note(&format!(
-                "sealed anew: {} secrets, {} requests of live executions; {place}",
-                sealed.secrets, sealed.requests
+                "sealed anew: {} secret{}, {} request{} of live executions; {place}",
+                sealed.secrets,
+                plural(sealed.secrets),
+                sealed.requests,
+                plural(sealed.requests)
             ));
             if let Some(problem) = sealed.audit_problem {
                 context.printer.note(&format!("noted in the audit log: {}", problem.message));
@@ -41,6 +44,10 @@ pub(super) fn rotate(context: &Context, args: &RotateMasterKeyArgs, preset: Pres
         Rotated::Before => context.printer.note(&format!("nothing was left to be sealed anew; {place}")),
     }
     Ok(exit::OK)
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 fn not_rotated(error: RotateError) -> CliError {

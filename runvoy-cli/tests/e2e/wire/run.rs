@@ -87,7 +87,13 @@ pub(super) const RULES: &[Rule] = &[
         run(w, json!({"command": "true", "timeout": "10m"})).assert_error(400, "");
     }),
     scene("4.run.git", |w| {
-        for url in ["git@example.test:a.git", "ssh://example.test/a.git", "file:///srv/a.git", "a.git"] {
+        for url in [
+            "git@example.test:a.git",
+            "ssh://example.test/a.git",
+            "file:///srv/a.git",
+            "http://example.test/a.git",
+            "a.git",
+        ] {
             run(w, json!({"command": "true", "git_repo": url})).assert_error(400, "INVALID_REQUEST");
         }
         // A path or a ref without a repository says nothing.

@@ -119,7 +119,8 @@ pub(super) mod tests {
 
     fn facts(record: Execution) -> Facts {
         let start_timeout = crate::limits::START_TIMEOUT;
-        Facts { record, waiting: None, usual: None, measured: Vec::new(), start_timeout, now: at(20_000) }
+        let (measured, is_preparing) = (Vec::new(), false);
+        Facts { record, waiting: None, usual: None, measured, is_preparing, start_timeout, now: at(20_000) }
     }
 
     fn measured(phases: &[(&str, u64)]) -> Vec<PhaseTiming> {

@@ -101,6 +101,8 @@ struct Facts {
     usual: Option<Usual>,
     /// What the agent measured; empty unless it came to its end.
     measured: Vec<PhaseTiming>,
+    /// Whether its command has not begun, since the directory to start in is being prepared.
+    is_preparing: bool,
     start_timeout: Duration,
     now: Timestamp,
 }
@@ -110,10 +112,12 @@ impl Runvoy {
     /// log is told.
     pub async fn why(&self, caller: &Caller, id: &IdPrefix) -> Result<Why, Error> {
         let record = self.execution(caller, id).await?;
+        let (measured, is_preparing) = self.told_by_agent(&record).await;
         let facts = Facts {
+            measured,
+            is_preparing,
             waiting: self.waiting(&record).await?,
             usual: self.usual(&record).await?,
-            measured: self.measured(&record).await,
             start_timeout: self.inner.config.start_timeout,
             now: self.inner.clock.now(),
             record,
@@ -134,22 +138,34 @@ impl Runvoy {
         let page = self.inner.executions.list(&query).await.map_err(Error::store("the execution store"))?;
         // Who waits, waits for whatever others do under the lock.
         let is_alike = |other: &&Execution| {
-            other.id != record.id && (record.status == Status::Queued || other.command == record.command)
+            other.id != record.id && (record.status == Status::Queued || does_the_same(other, record))
         };
         let alike = page.executions.iter().filter(is_alike);
         Ok(median(alike.filter_map(phases::of_task).take(LAST_RUNS).collect()))
     }
 
-    /// What the agent measured. An executor that cannot tell now leaves the times of the record.
-    async fn measured(&self, record: &Execution) -> Vec<PhaseTiming> {
-        if !record.status.is_terminal() || !record.is_claimed() {
-            return Vec::new();
+    /// What the agent measured, and whether it prepares. An executor that cannot tell now leaves the times of the record.
+    async fn told_by_agent(&self, record: &Execution) -> (Vec<PhaseTiming>, bool) {
+        let is_over = record.status.is_terminal() && record.is_claimed();
+        let may_prepare = record.status == Status::Running && record.code.is_some();
+        if !is_over && !may_prepare {
+            return (Vec::new(), false);
         }
         match self.describe_one(record.id).await {
-            Ok(TaskState::Exited(exit)) => exit.phases,
-            _ => Vec::new(),
+            Ok(TaskState::Exited(exit)) if is_over => (exit.phases, false),
+            Ok(TaskState::Running { is_preparing, .. }) => (Vec::new(), is_preparing),
+            _ => (Vec::new(), false),
         }
     }
+}
+
+/// The same command in the same image on the same repository.
+fn does_the_same(one: &Execution, other: &Execution) -> bool {
+    let place = |record: &Execution| {
+        let git = record.code.as_ref().and_then(|code| code.git());
+        git.map(|git| (git.repo.clone(), git.path.clone()))
+    };
+    one.command == other.command && one.image_id == other.image_id && place(one) == place(other)
 }
 
 fn median(mut times: Vec<Duration>) -> Option<Usual> {

@@ -59,7 +59,8 @@ pub(super) fn of(facts: &Facts) -> Vec<(Phase, Duration)> {
     };
     if facts.measured.is_empty() {
         phases.push((Phase::Starting, between(begun, claimed_at)));
-        phases.push((Phase::Command, between(claimed_at, end)));
+        let phase = if facts.is_preparing { Phase::Workspace } else { Phase::Command };
+        phases.push((phase, between(claimed_at, end)));
         return phases;
     }
     let known: Vec<_> = [Phase::Workspace, Phase::Command].into_iter().filter_map(measured).collect();

@@ -31,6 +31,9 @@ pub(super) fn summary(
     match finding {
         Finding::Waits => waits(facts),
         Finding::Starts => format!("its task has not taken the command yet, for {}", took(Phase::Starting)),
+        Finding::Runs if facts.is_preparing => {
+            format!("the directory to start in is being prepared, for {}", took(Phase::Workspace))
+        }
         Finding::Runs => format!("its command runs, for {}{}", took(Phase::Command), usually(facts.usual)),
         Finding::Stops => stops(record),
         Finding::Succeeded => {
