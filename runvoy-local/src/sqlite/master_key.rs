@@ -95,7 +95,7 @@ impl MasterKey {
     /// Makes a file of mode 0600 with this key, durably; one that is there stays as it is.
     ///
     /// Makes the whole file under another name, and gives it its own only then: nobody ever reads half a key. Killed
-    /// between the two it leaves the other name behind, which [`remove_unfinished`] finds.
+    /// between the two it leaves the other name behind, which `remove_unfinished` finds.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}", RequestId::random()));
