@@ -7,8 +7,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::docker::engine;
-use crate::git_server::Server as Forge;
+use crate::git_server::proxy::Proxy;
 use crate::git_server::repository::{Repositories, Repository};
+use crate::git_server::{HIDDEN_HOST, Server as Forge};
 use crate::harness::{Server, runvoy, signal, stderr, stdout, until};
 use crate::secrets::{NOWHERE, create, leaks, supervisors, value};
 
@@ -300,6 +301,32 @@ fn assert_unknown(world: &World, id: &str) {
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
+}
+
+#[test]
+fn checkouts_take_the_proxy_that_the_server_was_started_with() {
+    let repositories = Repositories::new();
+    repositories.create("a", &[("README.md", "hello\n")]);
+    let forge = Forge::start(repositories.root(), None);
+    // "me:p@ss-word-1"
+    let proxy = Proxy::start(forge.port(), "bWU6cEBzcy13b3JkLTE=");
+    let through = format!("http://me:p%40ss-word-1@127.0.0.1:{}", proxy.port());
+    let authority = tempfile::tempdir().unwrap();
+    let bundle = authority.path().join("ca.pem");
+    std::fs::write(&bundle, &forge.authority).unwrap();
+    let env = [
+        ("RUNVOY_CA_BUNDLE", bundle.to_str().unwrap()),
+        ("HTTPS_PROXY", &through),
+        ("NO_PROXY", "localhost"),
+    ];
+    let server = Server::start_in(&env, None);
+    let run = |url: &str| server.run(&["run", "-g", url, "--", "cat README.md"]);
+    let hidden = run(&format!("https://{HIDDEN_HOST}/a.git"));
+    assert_eq!(stdout(&hidden), "hello\n", "{}", stderr(&hidden));
+    let used = proxy.used();
+    assert!(used > 0);
+    let direct = run(&forge.url("a.git"));
+    assert_eq!((stdout(&direct).as_str(), proxy.used()), ("hello\n", used), "{}", stderr(&direct));
 }
 
 #[test]
