@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::error::AgentError;
 use crate::signals::Signals;
-use crate::sink::Wait;
+use crate::sink::Asleep;
 use crate::supervisor::READY;
 use crate::tree::{self, Reaped};
 use crate::{NOT_RUN, claim, clock, end, namespace, process, recover, say, spec, wait};
@@ -162,21 +162,8 @@ impl Keeper {
             pid_namespace: self.fenced,
             phases: Vec::new(),
         };
-        end::write(&self.dir, &record, &mut Sleep).map_err(AgentError::io("writing the end record"))?;
+        end::write(&self.dir, &record, &mut Asleep).map_err(AgentError::io("writing the end record"))?;
         Ok(ExitCode::from(NOT_RUN))
-    }
-}
-
-/// Nothing else to do while the disk is full.
-struct Sleep;
-
-impl Wait for Sleep {
-    fn pause(&mut self, time: Duration) {
-        std::thread::sleep(time);
-    }
-
-    fn is_ending(&self) -> bool {
-        true
     }
 }
 

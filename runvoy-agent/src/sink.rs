@@ -20,6 +20,19 @@ pub(crate) trait Wait {
     fn is_ending(&self) -> bool;
 }
 
+/// There is nothing to look after, not yet or not any more.
+pub(crate) struct Asleep;
+
+impl Wait for Asleep {
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn is_ending(&self) -> bool {
+        true
+    }
+}
+
 /// How long to leave a full disk alone.
 const RETRY: Duration = Duration::from_millis(100);
 

@@ -16,7 +16,7 @@ use crate::error::AgentError;
 use crate::mask::Patterns;
 use crate::memory::OomKills;
 use crate::signals::Signals;
-use crate::sink::{Sink, Totals, Wait};
+use crate::sink::{Asleep, Sink, Totals};
 use crate::stage::{self, Ended, Log};
 use crate::user::Accounts;
 use crate::{clock, command, end, namespace, process, spec, workspace};
@@ -232,19 +232,6 @@ impl<'a> Task<'a> {
 impl End {
     fn of(status: Option<WaitStatus>, cause: Option<Cause>, log: &Log) -> Result<Self, AgentError> {
         Ok(Self { status, cause, totals: log.finish()?, replacements: log.replacements })
-    }
-}
-
-/// At the end nothing is left to look after.
-struct Asleep;
-
-impl Wait for Asleep {
-    fn pause(&mut self, time: Duration) {
-        std::thread::sleep(time);
-    }
-
-    fn is_ending(&self) -> bool {
-        true
     }
 }
 

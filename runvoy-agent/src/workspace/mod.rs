@@ -23,7 +23,7 @@ pub(crate) use checkout::run;
 
 use crate::control::{Cause, Kept, Orders};
 use crate::signals::Signals;
-use crate::sink::Wait;
+use crate::sink::Asleep;
 use crate::stage::{self, Ended, Log};
 use crate::{clock, command, identity};
 
@@ -123,24 +123,11 @@ pub(crate) fn prepare(
 fn never_began(sentence: String, mut log: Log, signals: Signals) -> Prepared {
     let line = format!("runvoy: {sentence}\n");
     let line = [line.as_bytes(), &[]];
-    let stored = log.sink.append(line, Stream::Stderr, Tail::Newline, clock::now_ms(), &mut Alone);
+    let stored = log.sink.append(line, Stream::Stderr, Tail::Newline, clock::now_ms(), &mut Asleep);
     if let Err(error) = stored {
         log.broken.get_or_insert(error);
     }
     Prepared { outcome: Err(failed(sentence)), log, signals }
-}
-
-/// There is nothing yet that could be looked after meanwhile.
-struct Alone;
-
-impl Wait for Alone {
-    fn pause(&mut self, time: Duration) {
-        std::thread::sleep(time);
-    }
-
-    fn is_ending(&self) -> bool {
-        true
-    }
 }
 
 fn unusable(root: &Path, error: &io::Error) -> String {

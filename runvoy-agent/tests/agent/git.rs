@@ -424,6 +424,17 @@ fn a_stop_ends_a_slow_checkout_at_once() {
     assert_eq!(fs::read_dir(&task.spec.workdir).unwrap().count(), 0);
 }
 
+/// An agent whose checkout waits for its server.
+fn waiting_checkout(repositories: &Repositories) -> (Task, Agent, Server) {
+    repositories.create("a", FILES);
+    let server = Server::start(repositories.root(), None);
+    let task = task("echo ran", server.workspace("slow/a.git", "main"))
+        .with(|spec| spec.isolation = Isolation::Subreaper);
+    let agent = task.start();
+    eventually("a request that waits", || (server.held() > 0).then_some(()));
+    (task, agent, server)
+}
+
 /// The supervisor's process, and that of the checkout.
 fn stage_of(agent: &Agent) -> (i32, i32) {
     let child = |pid: i32| -> i32 {
@@ -440,12 +451,7 @@ fn stage_of(agent: &Agent) -> (i32, i32) {
 #[test]
 fn a_checkout_has_its_own_limit_of_memory_and_what_dies_of_it_is_told_with_a_remedy() {
     let repositories = Repositories::new();
-    repositories.create("a", FILES);
-    let server = Server::start(repositories.root(), None);
-    let task = task("echo ran", server.workspace("slow/a.git", "main"))
-        .with(|spec| spec.isolation = Isolation::Subreaper);
-    let mut agent = task.start();
-    eventually("a request that waits", || (server.held() > 0).then_some(()));
+    let (task, mut agent, _server) = waiting_checkout(&repositories);
     let (_, checkout) = stage_of(&agent);
     let limits = fs::read_to_string(format!("/proc/{checkout}/limits")).unwrap();
     let data = limits.lines().find_map(|line| line.strip_prefix("Max data size")).unwrap();
@@ -462,12 +468,7 @@ fn a_checkout_has_its_own_limit_of_memory_and_what_dies_of_it_is_told_with_a_rem
 #[test]
 fn a_checkout_does_not_outlive_the_agent() {
     let repositories = Repositories::new();
-    repositories.create("a", FILES);
-    let server = Server::start(repositories.root(), None);
-    let task = task("echo ran", server.workspace("slow/a.git", "main"))
-        .with(|spec| spec.isolation = Isolation::Subreaper);
-    let mut agent = task.start();
-    eventually("a request that waits", || (server.held() > 0).then_some(()));
+    let (_task, mut agent, _server) = waiting_checkout(&repositories);
     let (supervisor, checkout) = stage_of(&agent);
     agent.signal(Signal::SIGSTOP);
     kill(Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();

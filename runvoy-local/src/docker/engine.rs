@@ -233,18 +233,9 @@ impl Engine {
         label: String,
         until: Option<String>,
     ) -> Answer<Vec<EventMessage>> {
-        let mut events = self.events(label, Some("1".to_owned()), until);
-        let all = async {
-            let mut all = Vec::new();
-            while let Some(event) = events.next().await {
-                all.push(event?);
-            }
-            Ok(all)
-        };
-        match tokio::time::timeout(QUICK, all).await {
-            Ok(all) => all,
-            Err(_) => Err(EngineError::new(&self.host, bollard::errors::Error::RequestTimeoutError)),
-        }
+        let all = self.events(label, Some("1".to_owned()), until).try_collect();
+        let late = |_| Err(EngineError::new(&self.host, bollard::errors::Error::RequestTimeoutError));
+        tokio::time::timeout(QUICK, all).await.unwrap_or_else(late)
     }
 
     fn events(

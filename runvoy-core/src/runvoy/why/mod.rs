@@ -161,11 +161,12 @@ impl Runvoy {
 
 /// The same command in the same image on the same repository.
 fn does_the_same(one: &Execution, other: &Execution) -> bool {
-    let place = |record: &Execution| {
-        let git = record.code.as_ref().and_then(|code| code.git());
-        git.map(|git| (git.repo.clone(), git.path.clone()))
-    };
     one.command == other.command && one.image_id == other.image_id && place(one) == place(other)
+}
+
+fn place(record: &Execution) -> Option<(&str, Option<&str>)> {
+    let git = record.code.as_ref()?.git()?;
+    Some((&git.repo, git.path.as_deref()))
 }
 
 fn median(mut times: Vec<Duration>) -> Option<Usual> {
